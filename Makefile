@@ -1,0 +1,63 @@
+# The two commands that matter: `make run` and `make test`. Both set up what they need.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format docs bench lock clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := requirements/dev.txt
+STAMP := $(VENV)/.set-up
+# Arguments for the job, for example: make run ARGS='--set search.max_epochs=27'
+ARGS ?=
+# Arguments for pytest, for example: make test TESTS=tests/unit
+TESTS ?= tests
+
+help:  ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## Create .venv from the lock file (TensorFlow for CPU, development tools)
+
+# pip compiles the packages' bytecode as it installs; the package itself is compiled here, because some
+# machines set PYTHONDONTWRITEBYTECODE and would then compile it again at every start.
+$(STAMP): $(LOCK) pyproject.toml
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed; try: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	$(BIN)/python -m compileall -q job
+	touch $@
+
+run: setup  ## Run the job on its embedded default: digits, offline, into ./runs
+	$(BIN)/python -m job run $(ARGS)
+
+test: lint  ## Lint, type-check and run every test
+	$(BIN)/python -m pytest $(TESTS)
+
+lint: setup  ## ruff, mypy strict, import-linter, and generated docs up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python docs/generate.py --check
+
+format: setup  ## Format the code and fix what ruff can fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup  ## Generate the reference pages from the code
+	$(BIN)/python docs/generate.py
+
+bench: setup  ## Measure against bare KerasTuner (minutes)
+	$(BIN)/python benchmarks/tutorial.py
+
+# No index address reaches the lock files: they install from wherever pip is told to look.
+UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header pyproject.toml
+lock: setup  ## Resolve the lock files anew
+	$(UV_COMPILE) --extra cpu --output-file requirements/cpu.txt
+	$(UV_COMPILE) --extra gpu --constraint requirements/cpu.txt --output-file requirements/gpu.txt
+	$(UV_COMPILE) --extra cpu --extra dev --extra tensorboard --constraint requirements/cpu.txt --output-file $(LOCK)
+
+clean:  ## Remove the environment, caches and local runs
+	rm -rf $(VENV) runs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

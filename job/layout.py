@@ -1,0 +1,81 @@
+"""Every object key of the product, in one place; docs/object-layout.md is generated from here.
+
+Keys are relative to the store's root, which is the spec's `output`.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One kind of object, for the documentation."""
+
+    key: str
+    meaning: str
+
+
+def latest_key(name: str) -> str:
+    """The pointer to the newest published run of this name; replaced by compare-and-swap."""
+    return f"{name}/latest.json"
+
+
+def runs_prefix(name: str) -> str:
+    """The prefix of all runs of this name."""
+    return f"{name}/runs/"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLayout:
+    """The keys of one run. Artifact names in a manifest are relative to `prefix`."""
+
+    name: str
+    run_id: str
+
+    @property
+    def prefix(self) -> str:
+        """`<name>/runs/<run_id>/`."""
+        return f"{runs_prefix(self.name)}{self.run_id}/"
+
+    def key(self, relative: str) -> str:
+        """The store key of an artifact named relative to the run."""
+        return self.prefix + relative
+
+
+SPEC = "spec.json"
+INPUTS = "inputs.json"
+TRIALS_FOLDER = "trials/"
+TRIALS_TABLE = "trials.jsonl"
+BEST_HYPERPARAMETERS = "best_hyperparameters.json"
+METRICS = "metrics.json"
+MODEL_KERAS = "model/model.keras"
+SUMMARY = "summary.md"
+LOGS_FOLDER = "logs/"
+TENSORBOARD_FOLDER = "logs/tensorboard/"
+FAILURE = "failure.json"
+MANIFEST = "manifest.json"
+
+
+def trial_record(trial_id: str) -> str:
+    """The write-once record of one finished trial."""
+    return f"{TRIALS_FOLDER}{trial_id}.json"
+
+
+def log_segment(start: str, number: int) -> str:
+    """One uploaded piece of the log; `start` tells the processes of one run apart."""
+    return f"{LOGS_FOLDER}job-{start}-{number:05d}.jsonl"
+
+
+RUN_ENTRIES = (
+    Entry(SPEC, "the job spec as resolved, with its hash"),
+    Entry(INPUTS, "pinned when the run first starts: the data's fingerprint, the split, the versions in use"),
+    Entry(trial_record("<trial_id>"), "written once per finished trial: hyperparameters, every epoch's metrics"),
+    Entry(TRIALS_TABLE, "all trial records, one per line, in address order"),
+    Entry(BEST_HYPERPARAMETERS, "the best hyperparameters; the user's own names alone"),
+    Entry(METRICS, "test scores, confusion matrix, per-class precision and recall, validation history"),
+    Entry(MODEL_KERAS, "the published model: takes rows as they are in the source"),
+    Entry(SUMMARY, "the run's result for people"),
+    Entry(log_segment("<start>", 0).replace("00000", "<n>"), "log segments, uploaded as the run goes"),
+    Entry(TENSORBOARD_FOLDER, "TensorBoard logs per trial, with `logs.tensorboard: true`"),
+    Entry(FAILURE, "instead of a manifest: exit code, reason, what can be done"),
+    Entry(MANIFEST, "last: every artifact with size and SHA-256, lineage, result, timings"),
+)

@@ -1,0 +1,240 @@
+"""What a run leaves behind, as frozen models: trial records, the search's result and the manifest.
+
+Objects written years ago must stay readable: fields are only ever added, with a default.
+"""
+
+import hashlib
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+HyperparameterValue = bool | int | float | str
+Hyperparameters = dict[str, HyperparameterValue]
+Direction = Literal["min", "max"]
+
+
+class Record(BaseModel):
+    """A frozen record. NaN and infinities are kept, as the strings JSON lacks numbers for."""
+
+    # Readers accept fields that a later version added; writers are checked by mypy.
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+    def to_json(self) -> bytes:
+        """Indented UTF-8 JSON with a final newline."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+    def to_json_line(self) -> bytes:
+        """One line of UTF-8 JSON with a final newline."""
+        return (self.model_dump_json() + "\n").encode()
+
+
+class Execution(Record):
+    """One training of a trial's hyperparameters: `epochs[k]` holds the metrics of epoch `from_epoch + k`."""
+
+    index: int = 0
+    fold: int | None = None
+    epochs: tuple[dict[str, float], ...]
+
+
+class TrialRecord(Record):
+    """One finished trial, written once.
+
+    A trial is the stretch of epochs that one rung gives to a configuration. `trial_id` is its address:
+    iteration, bracket, index within the bracket's first rung, and rung.
+
+    Attributes:
+        parent: the trial of the rung below that this one continues; None in a first rung.
+        from_epoch, to_epoch: epochs completed before and after (0 to 2, then 2 to 4, …).
+        score: the best objective over all epochs of the lineage so far; None where there is none.
+        best_epoch: the number (from 1) of the epoch that the score was reached at.
+        attempts: how often the trial was started, retries included.
+        seconds: wall-clock time of the successful attempt, or of the last one.
+    """
+
+    schema_version: Literal[1] = 1
+    trial_id: str
+    hyperparameters: Hyperparameters
+    iteration: int
+    bracket: int
+    index: int
+    rung: int
+    parent: str | None
+    from_epoch: int
+    to_epoch: int
+    status: Literal["completed", "failed"]
+    score: float | None
+    best_epoch: int | None
+    executions: tuple[Execution, ...]
+    error: str | None = None
+    attempts: int = 1
+    seconds: float
+    worker: str
+
+
+class RungShortfall(Record):
+    """A rung that ran fewer trials than planned, and why."""
+
+    iteration: int
+    bracket: int
+    rung: int
+    planned: int
+    actual: int
+    reason: str
+
+
+class SearchTotals(Record):
+    """Planned and actual size of a search; epochs count continued training once."""
+
+    algorithm: str
+    planned_trials: int
+    planned_epochs: int
+    trials: int
+    failed_trials: int
+    epochs: int
+    stopped_by: str | None = None
+    shortfalls: tuple[RungShortfall, ...] = ()
+
+
+class SearchResult(Record):
+    """The outcome of a search. `best` is one of `trials`, which are in address order."""
+
+    objective: str
+    direction: Direction
+    best: TrialRecord
+    trials: tuple[TrialRecord, ...]
+    totals: SearchTotals
+
+
+class Artifact(Record):
+    """One published object: size in bytes and hex SHA-256."""
+
+    size: int
+    sha256: str
+
+
+class SplitSummary(Record):
+    """Rows of one split."""
+
+    rows: int
+
+
+class DataSummary(Record):
+    """What the run was trained on."""
+
+    source: str
+    fingerprint: str
+    rows: int
+    splits: dict[str, SplitSummary]
+
+
+class TensorSignature(Record):
+    """One input or output: `shape` with None for the batch and other free axes, and the dtype's name."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class Signature(Record):
+    """How to call the published model.
+
+    `class_names[i]` is what output `i` stands for; `output_kind` says whether outputs are logits or
+    probabilities.
+    """
+
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+    class_names: tuple[str, ...] | None
+    output_kind: Literal["logits", "probabilities", "values"]
+
+
+class Lineage(Record):
+    """Where a model comes from. Values that are not known are None, never guessed."""
+
+    versions: dict[str, str]
+    git_commit: str | None
+    image_digest: str | None
+    host: str
+    cpu: str | None
+    device: str
+    seed: int
+
+
+class PublishedModel(Record):
+    """Which of the candidates was published.
+
+    `origin` is `retrain` or `search`; `seed` initialised its weights; `epochs` trained it; `validation_score` is
+    None for a model that was trained on the validation split too.
+    """
+
+    origin: Literal["retrain", "search"]
+    trained_on: Literal["train", "train_and_validation"]
+    seed: int
+    epochs: int
+    validation_score: float | None
+
+
+class Scores(Record):
+    """`validation`: the best trial's metrics at its best epoch. `test`: the published model's, computed once."""
+
+    validation: dict[str, float]
+    test: dict[str, float]
+
+
+class Manifest(Record):
+    """The proof that a run is complete: written last, names every artifact.
+
+    `seconds` has one entry per stage and `total`; `artifacts` maps keys relative to the run.
+    """
+
+    schema_version: Literal[1] = 1
+    name: str
+    run_id: str
+    status: Literal["published"] = "published"
+    spec: dict[str, JsonValue]
+    spec_hash: str
+    data: DataSummary
+    model: PublishedModel
+    best_hyperparameters: Hyperparameters
+    scores: Scores
+    search: SearchTotals
+    signature: Signature
+    lineage: Lineage
+    started_at: datetime
+    ended_at: datetime
+    seconds: dict[str, float]
+    artifacts: dict[str, Artifact]
+
+
+class Failure(Record):
+    """Why a run ended without a manifest."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    run_id: str
+    exit_code: int
+    error: str
+    reason: str
+    advice: str | None
+    permanent: bool
+    failed_at: datetime
+
+
+class Pointer(Record):
+    """`latest.json`: the newest published run."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    manifest: str
+    published_at: datetime
+
+
+def artifact_of(data: bytes) -> Artifact:
+    """Size and SHA-256 of a small artifact."""
+    return Artifact(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def hyperparameters_of(values: dict[str, Any]) -> Hyperparameters:
+    """The user's own hyperparameters: KerasTuner's `tuner/…` bookkeeping removed."""
+    return {name: value for name, value in values.items() if not name.startswith("tuner/")}

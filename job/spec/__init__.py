@@ -1,0 +1,25 @@
+"""The job spec: its models, how a document becomes one, and what can be wrong with it."""
+
+from job.spec.model import (
+    DataSpec,
+    JobSpec,
+    LimitsSpec,
+    LogsSpec,
+    ModelSpec,
+    Objective,
+    RetrainSpec,
+    SearchSpec,
+    StorageSpec,
+)
+
+__all__ = [
+    "DataSpec",
+    "JobSpec",
+    "LimitsSpec",
+    "LogsSpec",
+    "ModelSpec",
+    "Objective",
+    "RetrainSpec",
+    "SearchSpec",
+    "StorageSpec",
+]

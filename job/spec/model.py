@@ -1,0 +1,186 @@
+"""The job spec: what to tune, on which data, how hard, and where the result goes.
+
+Frozen; unknown fields are refused; every field has a default, so that nothing at all is the quickstart.
+The descriptions below are the reference page (`docs/job-spec.md`) and the published JSON Schema.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from job.schedule import ScheduleKind
+from job.spaces import Space
+from job.spec.quantities import Duration, Size
+
+# One path segment of an object key, a Kubernetes label and a file name.
+NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+
+DEFAULT_VALIDATION_FRACTION = 0.2
+DEFAULT_TEST_FRACTION = 0.1
+
+
+class Section(BaseModel):
+    """A frozen part of the spec that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class DataSpec(Section):
+    """Where the rows come from and how they are split."""
+
+    source: str = Field(default="digits", min_length=1)
+    """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`, `california_housing`, …), or
+    an `.npz` file as a path or `s3://` URL, with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and
+    optionally `x_validation`, `y_validation`."""
+    validation_source: str | None = Field(default=None, min_length=1)
+    """An `.npz` file with `x` and `y` to validate on, instead of a share of the rows."""
+    validation_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """The share of the training rows to validate on; 0.2 where nothing else gives the validation rows."""
+    test_source: str | None = Field(default=None, min_length=1)
+    """An `.npz` file with `x` and `y` to test on, instead of a share of the rows."""
+    test_fraction: float | None = Field(default=None, gt=0, lt=1)
+    """The share of all rows to test on; 0.1 where nothing else gives the test rows."""
+    split: Literal["stratified", "random"] = "stratified"
+    """How fractions are drawn: every class in proportion, or each row alike. Both are seeded."""
+    rescale: Literal["auto", "none"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
+    """What inputs are divided by, in training and inside the published model. `auto` brings images to [0, 1]
+    and leaves tables alone."""
+
+
+class ModelSpec(Section):
+    """What is built from hyperparameters."""
+
+    builder: Literal["mlp"] = "mlp"
+    """The built-in builder."""
+
+
+class Objective(Section):
+    """A metric to optimise, with its direction."""
+
+    name: str = Field(min_length=1)
+    """The metric as Keras logs it, such as `val_accuracy`."""
+    direction: Literal["min", "max"]
+    """Whether less or more is better."""
+
+
+class SearchSpec(Section):
+    """How the space is searched."""
+
+    algorithm: Literal["hyperband"] = "hyperband"
+    """The search algorithm."""
+    objective: str | Objective = "val_accuracy"
+    """The metric that decides between trials, or `{name, direction}`."""
+    max_epochs: int = Field(default=10, ge=1)
+    """Epochs of a configuration that is promoted to the end."""
+    factor: int = Field(default=3, ge=2)
+    """How many configurations of a rung compete for one place in the next."""
+    hyperband_iterations: int = Field(default=1, ge=1)
+    """How often all brackets are run."""
+    min_epochs: int = Field(default=1, ge=1)
+    """The fewest epochs that a first rung may give."""
+    schedule: ScheduleKind = "keras_tuner"
+    """Whose sizes to use: KerasTuner's, or `paper` for Algorithm 1 of Li et al. (2018)."""
+
+
+class LimitsSpec(Section):
+    """What bounds the job."""
+
+    max_concurrent_trials: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """How many trials may run at a time; `auto` takes what the machine allows."""
+    timeout: Duration | None = None
+    """After this long no new trial starts; the best so far is retrained and published."""
+    trial_timeout: Duration | None = None
+    """A trial that runs longer has failed."""
+    max_retries_per_trial: int = Field(default=1, ge=0)
+    """How often a failed trial is tried again before it counts as worst."""
+    max_consecutive_failed_trials: int = Field(default=3, ge=1)
+    """So many failed trials in a row end the search."""
+
+
+class RetrainSpec(Section):
+    """How the published model is trained."""
+
+    on: Literal["train_and_validation", "train"] = "train_and_validation"
+    """`train_and_validation` uses every row but the test split. `train` keeps the validation split apart and
+    publishes the best, by the objective, of the retrained models and the search's own."""
+    epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """How long; `auto` is the epoch that the best trial scored best at."""
+    seeds: int = Field(default=1, ge=1)
+    """With `on: train`, how many fresh initialisations to train."""
+
+
+class StorageSpec(Section):
+    """How objects are written to S3. Credentials are never here: boto3's own chain finds them."""
+
+    encryption: Literal["none", "sse-s3", "sse-kms"] = "none"
+    """Server-side encryption to ask for; `none` leaves it to the bucket's default."""
+    kms_key: str | None = Field(default=None, min_length=1)
+    """The KMS key's id or ARN, with `sse-kms`; without it the account's default key is used."""
+    storage_class: str | None = Field(default=None, min_length=1)
+    """For example `STANDARD_IA`."""
+    tags: dict[str, str] = Field(default_factory=dict, max_length=10)
+    """Object tags."""
+    part_size: Size = Size(16 * 1024 * 1024)  # type: ignore[valid-type, operator]
+    """Files larger than this are uploaded in parts of this size; at least 5 MiB."""
+
+
+class LogsSpec(Section):
+    """What is logged, and how often it reaches the store."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe events to log."""
+    upload_interval: Duration = Field(default="15s", validate_default=True)  # type: ignore[assignment]
+    """How often new log lines are uploaded: at most this much is lost to a SIGKILL."""
+    tensorboard: bool = False
+    """Write TensorBoard logs for every trial."""
+
+
+class JobSpec(Section):
+    """One tuning job."""
+
+    spec_version: Literal[1] = 1
+    """The version of this format. Specs live for years in buckets: older ones stay readable."""
+    name: str = Field(default="quickstart", pattern=NAME_PATTERN)
+    """The name that runs are filed under."""
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    """Everything random derives from it; 0 is a seed like any other."""
+    output: str = Field(default="./runs", min_length=1)
+    """Where runs are published: a directory or `s3://bucket/prefix`."""
+    data: DataSpec = DataSpec()
+    """Where the rows come from and how they are split."""
+    model: ModelSpec = ModelSpec()
+    """What is built from hyperparameters."""
+    space: Space = Field(default_factory=dict)
+    """The search space: entries replace or add to the builder's own. An entry is `{type: int, min_value,
+    max_value, step}`, `{type: float, …}`, `{type: choice, values}`, `{type: boolean}`, a bare list (a choice) or a
+    bare value (fixed, not searched)."""
+    search: SearchSpec = SearchSpec()
+    """How the space is searched."""
+    limits: LimitsSpec = LimitsSpec()
+    """What bounds the job."""
+    retrain: RetrainSpec = RetrainSpec()
+    """How the published model is trained."""
+    storage: StorageSpec = StorageSpec()
+    """How objects are written to S3."""
+    logs: LogsSpec = LogsSpec()
+    """What is logged, and how often it reaches the store."""
+
+    def document(self) -> dict[str, Any]:
+        """The resolved spec as plain JSON values; `JobSpec.model_validate` reads it back to an equal spec."""
+        return self.model_dump(mode="json")
+
+    def hash(self) -> str:
+        """Hex SHA-256 of the resolved spec in canonical JSON.
+
+        Where the run's objects go and how they are logged does not change the answer, so `output`,
+        `storage` and `logs` do not count.
+        """
+        document = {
+            key: value
+            for key, value in self.document().items()
+            if key not in {"output", "storage", "logs"}
+        }
+        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,97 @@
+"""The contract that every object store keeps.
+
+Rules that hold for every implementation, and that `tests/store` checks for each:
+
+- A key is a relative, `/`-separated path without empty, `.` or `..` segments; anything else is a ValueError.
+- An object is replaced whole or not at all: no reader ever sees a part of a write, whatever dies when.
+- A write that has returned is durable: it survives the process and, on a local disk, a power cut.
+- `put_if_absent` and `replace_if_match` are atomic against every other writer of the same key: of any
+  number of racing callers exactly one succeeds, the others raise PreconditionFailedError.
+- `etag` identifies an object's content for `replace_if_match` and nothing else; it is opaque.
+- After a write has returned, `get`, `stat` and `list` show it.
+- Retries, timeouts and multipart uploads are the implementation's affair: what it raises is final.
+
+Every method may raise AccessError (refused: credentials, permissions, missing bucket) or StoreError (failed
+after all retries). Instances may be shared by threads; they are not to be pickled.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What a store knows of an object without reading it."""
+
+    key: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A small object, read whole."""
+
+    data: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file as it was written to the store: its size in bytes and its hex SHA-256."""
+
+    size: int
+    sha256: str
+
+
+class ObjectStore(Protocol):
+    """Named objects under one root; see the module's text for the rules."""
+
+    @property
+    def url(self) -> str:
+        """The root, as a person would type it, without a trailing slash."""
+        ...
+
+    def get(self, key: str) -> StoredObject:
+        """Read an object whole. Raises ObjectNotFoundError where there is none."""
+        ...
+
+    def get_file(self, key: str, path: Path) -> StoredFile:
+        """Stream an object into a new file at `path`; nothing is left there if it fails.
+
+        Raises ObjectNotFoundError where there is none.
+        """
+        ...
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """What is known of an object; None where there is none."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing what was there."""
+        ...
+
+    def put_file(self, key: str, path: Path) -> StoredFile:
+        """Stream a file into an object, replacing what was there; hashed as it goes."""
+        ...
+
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        """Write an object only where there is none; raises PreconditionFailedError otherwise."""
+        ...
+
+    def replace_if_match(self, key: str, data: bytes, etag: str) -> None:
+        """Replace an object only while it has this etag; raises PreconditionFailedError otherwise.
+
+        An object that no longer exists counts as changed.
+        """
+        ...
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects whose key starts with `prefix` (a string, not a folder), sorted by key."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that does not exist is no error."""
+        ...
