@@ -4,6 +4,7 @@ Objects written years ago must stay readable: fields are only ever added, with a
 """
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 HyperparameterValue = bool | int | float | str
 Hyperparameters = dict[str, HyperparameterValue]
 Direction = Literal["min", "max"]
+FailureKind = Literal["error", "diverged", "timed_out"]
 
 
 class Record(BaseModel):
@@ -48,6 +50,7 @@ class TrialRecord(Record):
         from_epoch, to_epoch: epochs completed before and after (0 to 2, then 2 to 4, …).
         score: the best objective over all epochs of the lineage so far; None where there is none.
         best_epoch: the number (from 1) of the epoch that the score was reached at.
+        failure: how a failed trial failed; `error` is its text.
         attempts: how often the trial was started, retries included.
         seconds: wall-clock time of the successful attempt, or of the last one.
     """
@@ -66,6 +69,7 @@ class TrialRecord(Record):
     score: float | None
     best_epoch: int | None
     executions: tuple[Execution, ...]
+    failure: FailureKind | None = None
     error: str | None = None
     attempts: int = 1
     seconds: float
@@ -84,9 +88,11 @@ class RungShortfall(Record):
 
 
 class SearchTotals(Record):
-    """Planned and actual size of a search; epochs count continued training once."""
+    """What was searched, and planned and actual size; epochs count continued training once."""
 
     algorithm: str
+    objective: str
+    direction: Direction
     planned_trials: int
     planned_epochs: int
     trials: int
@@ -99,8 +105,6 @@ class SearchTotals(Record):
 class SearchResult(Record):
     """The outcome of a search. `best` is one of `trials`, which are in address order."""
 
-    objective: str
-    direction: Direction
     best: TrialRecord
     trials: tuple[TrialRecord, ...]
     totals: SearchTotals
@@ -228,6 +232,13 @@ class Pointer(Record):
     run_id: str
     manifest: str
     published_at: datetime
+
+
+def best_first(trials: Iterable[TrialRecord], direction: Direction) -> list[TrialRecord]:
+    """Completed trials by score, the best first; ties keep their order."""
+    sign = -1.0 if direction == "max" else 1.0
+    scored = [(record.score, record) for record in trials if record.score is not None]
+    return [record for _, record in sorted(scored, key=lambda pair: sign * pair[0])]
 
 
 def artifact_of(data: bytes) -> Artifact:

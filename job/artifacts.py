@@ -1,0 +1,90 @@
+"""What a run publishes, made from its results: files, documents and the manifest that names them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from job import layout
+from job.data import Dataset
+from job.models import signature_of
+from job.publish import Publication
+from job.records import Lineage, Manifest, Scores, SearchResult
+from job.report.summary import summary_of
+from job.retrain import Evaluation, TrainedModel
+from job.spec import JobSpec
+
+
+@dataclass(frozen=True, slots=True)
+class RunResults:
+    """All that a finished run knows."""
+
+    spec: JobSpec
+    dataset: Dataset
+    search: SearchResult
+    trained: TrainedModel
+    evaluation: Evaluation
+    lineage: Lineage
+    started_at: datetime
+
+
+def write_artifacts(results: RunResults, publication: Publication, scratch: Path) -> None:
+    """Write everything but the summary and the manifest, the model first."""
+    model_file = scratch / "model.keras"
+    results.trained.model.save(model_file)
+    publication.write_file(layout.MODEL_KERAS, model_file)
+    publication.write_json(layout.BEST_HYPERPARAMETERS, results.search.best.hyperparameters)
+    publication.write_json(layout.METRICS, _metrics(results))
+    publication.write(layout.TRIALS_TABLE, b"".join(trial.to_json_line() for trial in results.search.trials))
+    tensorboard = scratch / "tensorboard"
+    for path in sorted(p for p in tensorboard.rglob("*") if p.is_file()):
+        publication.write_file(layout.TENSORBOARD_FOLDER + path.relative_to(tensorboard).as_posix(), path)
+
+
+def write_summary(results: RunResults, publication: Publication, seconds: Mapping[str, float]) -> None:
+    """Write the page for people."""
+    manifest = manifest_of(results, publication, seconds)
+    text = summary_of(manifest, results.search.trials, publication.url(layout.MODEL_KERAS))
+    publication.write(layout.SUMMARY, text.encode())
+
+
+def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[str, float]) -> Manifest:
+    """The manifest over what was written so far."""
+    spec, search = results.spec, results.search
+    return Manifest(
+        name=spec.name,
+        run_id=publication.layout.run_id,
+        spec=spec.document(),
+        spec_hash=spec.hash(),
+        data=results.dataset.summary(),
+        model=results.trained.description,
+        best_hyperparameters=search.best.hyperparameters,
+        scores=Scores(validation=validation_scores(search), test=results.evaluation.scores),
+        search=search.totals,
+        signature=signature_of(results.trained.model, results.dataset.class_names, "logits"),
+        lineage=results.lineage,
+        started_at=results.started_at,
+        ended_at=datetime.now(UTC),
+        seconds=dict(seconds),
+        artifacts=dict(sorted(publication.artifacts.items())),
+    )
+
+
+def validation_scores(search: SearchResult) -> dict[str, float]:
+    """The validation metrics of the best configuration at its best epoch, whichever of its rungs trained that."""
+    best = search.best
+    for trial in search.trials:
+        same = (trial.iteration, trial.bracket, trial.index) == (best.iteration, best.bracket, best.index)
+        if same and best.best_epoch is not None and trial.from_epoch < best.best_epoch <= trial.to_epoch:
+            logs = trial.executions[0].epochs[best.best_epoch - trial.from_epoch - 1]
+            return {name: value for name, value in logs.items() if name.startswith("val_")}
+    return {}
+
+
+def _metrics(results: RunResults) -> dict[str, object]:
+    return {
+        "test": results.evaluation.report,
+        "validation": validation_scores(results.search),
+        "best_trial": results.search.best.trial_id,
+        "data": results.dataset.profile(),
+    }

@@ -1,0 +1,205 @@
+"""What the job says while it runs: one structured event at a time.
+
+An event goes to standard output, as a JSON line or, on a terminal, as a readable line above the live display;
+and always, as a JSON line, into log segments that are uploaded while the job runs. `bind(run_id=…)` adds fields to
+every later event of this thread.
+
+TensorFlow, absl, botocore and Python's warnings speak through the standard `logging`; their records take the
+same way.
+"""
+
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import structlog
+
+from job.errors import JobError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# The live display shows these on a terminal; as lines they would scroll everything else away.
+DISPLAY_ONLY_EVENTS = frozenset({"epoch finished", "trial started"})
+
+_FORMAT_FOREIGN: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+bind = structlog.contextvars.bind_contextvars
+
+
+def get_logger() -> structlog.stdlib.BoundLogger:
+    """The logger of the calling module."""
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger()
+    return logger
+
+
+@contextmanager
+def bound(**fields: object) -> Iterator[None]:
+    """Add fields to every event of this thread inside the block."""
+    with structlog.contextvars.bound_contextvars(**fields):
+        yield
+
+
+def configure(level: str, console: "Console | None" = None, stream: IO[str] | None = None) -> None:
+    """Send events to a terminal's console, or as JSON lines to `stream` (default: standard output)."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_FORMAT_FOREIGN,
+            structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler: logging.Handler
+    if console is not None:
+        handler = _TerminalHandler(console)
+    else:
+        handler = logging.StreamHandler(stream or sys.stdout)
+        handler.setFormatter(_json_formatter())
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(_LEVELS[level])
+    logging.captureWarnings(capture=True)
+    # At info these speak of their own internals; their warnings and errors still come through.
+    for chatty in ("absl", "boto3", "botocore", "h5py", "s3transfer", "tensorflow", "urllib3"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, _LEVELS[level]))
+
+
+def _json_formatter() -> logging.Formatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_FORMAT_FOREIGN,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("event"),
+            _first_fields_first,
+            structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
+        ],
+    )
+
+
+def _first_fields_first(_logger: object, _method: str, event: structlog.typing.EventDict) -> dict[str, Any]:
+    first = ("timestamp", "level", "event", "run_id", "trial_id")
+    return {key: event[key] for key in first if key in event} | dict(event)
+
+
+class _TerminalHandler(logging.Handler):
+    """Readable lines through rich's console, so that they scroll above a live display."""
+
+    def __init__(self, console: "Console") -> None:
+        super().__init__()
+        self._console = console
+        self.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=_FORMAT_FOREIGN,
+                processors=[
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    _for_reading,
+                    structlog.dev.ConsoleRenderer(
+                        colors=console.is_terminal and not console.no_color, pad_event_to=20, sort_keys=False
+                    ),
+                ],
+            )
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from rich.text import Text  # noqa: PLC0415 - only terminals pay for rich
+
+        if isinstance(record.msg, dict) and record.msg.get("event") in DISPLAY_ONLY_EVENTS:
+            return
+        try:
+            self._console.print(Text.from_ansi(self.format(record)), soft_wrap=True)
+        except Exception:  # noqa: BLE001 - logging's convention: a broken log line must not end the job
+            self.handleError(record)
+
+
+def _for_reading(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """A clock is enough on a terminal, and the run id stands in the first line."""
+    event["timestamp"] = str(event.get("timestamp", ""))[11:19]
+    if event.get("event") != "run started":
+        event.pop("run_id", None)
+    for key, value in event.items():
+        if isinstance(value, float):
+            event[key] = float(f"{value:.4g}")
+    return event
+
+
+def log_failure(error: JobError) -> None:
+    """The last event of a run that an expected error ended."""
+    get_logger().error(
+        "job failed",
+        error=type(error).__name__,
+        exit_code=error.exit_code,
+        reason=error.message,
+        advice=error.advice,
+    )
+
+
+class LogSegments(logging.Handler):
+    """Collects events as JSON lines and hands them on in segments.
+
+    A thread calls `upload(number, data)` every `interval` seconds with what is new; `close` hands on the rest. An
+    upload that raises keeps its lines for the next one. Safe to use from any thread.
+    """
+
+    def __init__(self, upload: Callable[[int, bytes], None], interval: float) -> None:
+        super().__init__()
+        self.setFormatter(_json_formatter())
+        self._upload = upload
+        self._lines: list[str] = []
+        self._count = 0
+        self._uploading = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(interval,), name="log-segments", daemon=True)
+        logging.getLogger().addHandler(self)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one event for the next segment."""
+        try:
+            self._lines.append(self.format(record))
+        except Exception:  # noqa: BLE001 - logging's convention: a broken log line must not end the job
+            self.handleError(record)
+
+    def flush_segment(self) -> None:
+        """Upload what is new as one segment, if there is any. Raises what `upload` raises."""
+        with self._uploading:
+            # A list's slices and deletions are atomic under the GIL; `emit` only ever appends.
+            taken = len(self._lines)
+            if not taken:
+                return
+            data = "".join(f"{line}\n" for line in self._lines[:taken]).encode()
+            self._upload(self._count, data)
+            del self._lines[:taken]
+            self._count += 1
+
+    def _run(self, interval: float) -> None:
+        while not self._stop.wait(interval):
+            try:
+                self.flush_segment()
+            except JobError as error:
+                # The lines stay for the next segment, and this event with them.
+                get_logger().warning("log upload failed", reason=error.message)
+
+    def finish(self) -> None:
+        """Stop collecting and upload the rest; what cannot be uploaded is given up."""
+        self._stop.set()
+        self._thread.join()
+        logging.getLogger().removeHandler(self)
+        try:
+            self.flush_segment()
+        except JobError as error:
+            get_logger().warning("log upload failed", reason=error.message)

@@ -1,0 +1,6 @@
+"""Keras models: the built-in builders, and what is wrapped around a trained core for publication."""
+
+from job.models.builders import BUILDER_CLASSES, BuiltInHyperModel
+from job.models.publication import publishable_model, signature_of
+
+__all__ = ["BUILDER_CLASSES", "BuiltInHyperModel", "publishable_model", "signature_of"]

@@ -1,0 +1,132 @@
+"""The built-in builders as KerasTuner HyperModels; what each can be given is declared in `job.spaces`."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import keras
+import keras_tuner
+
+from job.spaces import (
+    MLP,
+    AnyEntry,
+    BooleanEntry,
+    Builder,
+    ChoiceEntry,
+    FixedEntry,
+    FloatEntry,
+    IntEntry,
+    Scalar,
+)
+
+
+class BuiltInHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasTuner has no annotations
+    """A builder over a resolved space.
+
+    Args:
+        space: entries as the spec asks for them; they replace or add to the builder's own.
+        input_shape: the shape of one prepared row.
+        class_count: the number of outputs.
+    """
+
+    declaration: ClassVar[Builder]
+
+    def __init__(self, space: Mapping[str, AnyEntry], *, input_shape: tuple[int, ...], class_count: int) -> None:
+        super().__init__(name=self.declaration.name, tunable=True)
+        self._entries = self.declaration.resolve(space)
+        self._constants = self.declaration.constants()
+        self._input_shape = input_shape
+        self._class_count = class_count
+
+    def declare(self, hp: keras_tuner.HyperParameters) -> dict[str, Scalar]:
+        """Declare the space to KerasTuner; returns the current value of everything the builder can be given.
+
+        An entry that its parent switches off has the builder's constant, or its own default.
+        """
+        values = dict(self._constants)
+        for name, entry in self._entries.items():
+            value = _declare_entry(hp, name, entry)
+            if value is not None:
+                values[name] = value
+            elif name not in values:
+                values[name] = _default_of(entry)
+        return values
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """A compiled model with the values that `hp` holds."""
+        return self.build_from(self.declare(hp))
+
+    def build_from(self, values: Mapping[str, Any]) -> keras.Model:
+        """A compiled model from plain values."""
+        raise NotImplementedError
+
+    def batch_size(self, values: Mapping[str, Scalar]) -> int:
+        """Rows per training step for a trial's hyperparameters."""
+        return int(values.get("batch_size", self._constants["batch_size"]))
+
+
+class MlpHyperModel(BuiltInHyperModel):
+    """The tutorial's classifier: flatten, hidden dense layers, one logit per class.
+
+    Source: TensorFlow, "Introduction to the Keras Tuner".
+    """
+
+    declaration = MLP
+
+    def build_from(self, values: Mapping[str, Any]) -> keras.Model:
+        """A compiled model from plain values."""
+        layers: list[keras.Layer] = [keras.Input(self._input_shape), keras.layers.Flatten()]
+        for _ in range(values["hidden_layers"]):
+            layers.append(keras.layers.Dense(values["units"], activation=values["activation"]))
+            if values["dropout"] > 0:
+                layers.append(keras.layers.Dropout(values["dropout"]))
+        layers.append(keras.layers.Dense(self._class_count))
+        model = keras.Sequential(layers)
+        model.compile(
+            optimizer=keras.optimizers.Adam(learning_rate=values["learning_rate"]),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        return model
+
+
+BUILDER_CLASSES: dict[str, type[BuiltInHyperModel]] = {MLP.name: MlpHyperModel}
+
+
+def _declare_entry(hp: keras_tuner.HyperParameters, name: str, entry: AnyEntry) -> Scalar | None:
+    """Register one entry; returns its value, or None while its parent switches it off."""
+    parent: dict[str, Any] = {}
+    if entry.parent_name is not None:
+        parent = {"parent_name": entry.parent_name, "parent_values": list(entry.parent_values or ())}
+    value: Scalar | None
+    match entry:
+        case IntEntry() | FloatEntry():
+            declare = hp.Int if isinstance(entry, IntEntry) else hp.Float
+            value = declare(
+                name,
+                entry.min_value,
+                entry.max_value,
+                step=entry.step,
+                sampling=entry.sampling,
+                default=entry.default,
+                **parent,
+            )
+        case ChoiceEntry():
+            value = hp.Choice(name, list(entry.values), ordered=entry.ordered, default=entry.default, **parent)
+        case BooleanEntry():
+            value = hp.Boolean(name, default=entry.default, **parent)
+        case FixedEntry():
+            value = hp.Fixed(name, entry.value, **parent)
+    return value
+
+
+def _default_of(entry: AnyEntry) -> Scalar:
+    match entry:
+        case FixedEntry():
+            return entry.value
+        case BooleanEntry():
+            return entry.default
+        case ChoiceEntry():
+            return entry.values[0] if entry.default is None else entry.default
+        case IntEntry() | FloatEntry():
+            return entry.min_value if entry.default is None else entry.default
+    raise AssertionError(entry)

@@ -1,0 +1,48 @@
+"""What is published: the trained core behind layers that take rows as they are in the source."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import keras
+
+from job.data import Preparation
+from job.records import Signature, TensorSignature
+
+
+def publishable_model(core: keras.Model, preparation: Preparation) -> keras.Model:
+    """A model that takes raw rows: preparation as plain Keras layers, then the trained core.
+
+    It shares the core's weights and is compiled with its loss and metrics, so that it evaluates as it is.
+    Its optimizer is a stand-in: Keras cannot load a compiled model without one, warns on loading one whose state
+    is missing, and Adam's state would triple the file. To train on, compile it anew.
+
+    Args:
+        core: compiled and trained on prepared rows (float32).
+        preparation: what training did to the raw rows.
+    """
+    inputs = keras.Input(preparation.input_shape, dtype=preparation.input_dtype, name="rows")
+    # Rescaling by 1 still casts: the core must not be handed the source's own dtype.
+    scale = 1.0 if preparation.divisor is None else 1.0 / preparation.divisor
+    rows = keras.layers.Rescaling(scale, name="rescale")(inputs)
+    model = keras.Model(inputs, core(rows), name=core.name)
+    configuration = keras.saving.deserialize_keras_object(core.get_compile_config())
+    model.compile(optimizer=keras.optimizers.SGD(), loss=configuration["loss"], metrics=configuration["metrics"])
+    return model
+
+
+def signature_of(
+    model: keras.Model,
+    class_names: Sequence[str] | None,
+    output_kind: Literal["logits", "probabilities", "values"],
+) -> Signature:
+    """The names, shapes and dtypes that a caller of the published model needs."""
+    return Signature(
+        inputs=tuple(_tensor(tensor) for tensor in model.inputs),
+        outputs=tuple(_tensor(tensor) for tensor in model.outputs),
+        class_names=None if class_names is None else tuple(class_names),
+        output_kind=output_kind,
+    )
+
+
+def _tensor(tensor: keras.KerasTensor) -> TensorSignature:
+    return TensorSignature(name=tensor.name, shape=tuple(tensor.shape), dtype=str(tensor.dtype))

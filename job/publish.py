@@ -1,0 +1,124 @@
+"""Publication: artifacts first, the manifest last, then the pointer to the newest run.
+
+A manifest means complete: every artifact that it names was written before, with the size and SHA-256 it states.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from job.errors import ObjectNotFoundError, PreconditionFailedError, StateConflictError
+from job.layout import FAILURE, MANIFEST, RunLayout, latest_key
+from job.logs import get_logger
+from job.records import Artifact, Failure, Manifest, Pointer, artifact_of
+from job.store import ObjectStore
+
+# How often the pointer is tried when other runs move it at the same moment.
+_POINTER_ATTEMPTS = 10
+
+
+@dataclass(slots=True)
+class Publication:
+    """Writes one run's artifacts and keeps count of them for the manifest.
+
+    Attributes:
+        artifacts: what was written so far, by key relative to the run.
+    """
+
+    store: ObjectStore
+    layout: RunLayout
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+
+    def url(self, relative: str) -> str:
+        """Where an artifact is, as a person would type it."""
+        return f"{self.store.url}/{self.layout.key(relative)}"
+
+    def write(self, relative: str, data: bytes) -> None:
+        """Write a small artifact."""
+        self.store.put(self.layout.key(relative), data)
+        self.artifacts[relative] = artifact_of(data)
+
+    def write_json(self, relative: str, document: object) -> None:
+        """Write a document as indented JSON; NaN and infinities, which JSON lacks, are refused."""
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        self.write(relative, f"{text}\n".encode())
+
+    def write_file(self, relative: str, path: Path) -> None:
+        """Stream a file into an artifact."""
+        stored = self.store.put_file(self.layout.key(relative), path)
+        self.artifacts[relative] = Artifact(size=stored.size, sha256=stored.sha256)
+
+    def write_once(self, relative: str, data: bytes) -> bool:
+        """Write an artifact that is never replaced; False, and nothing written, if it exists already."""
+        try:
+            self.store.put_if_absent(self.layout.key(relative), data)
+        except PreconditionFailedError:
+            return False
+        self.artifacts[relative] = artifact_of(data)
+        return True
+
+    def read_own(self, relative: str) -> bytes:
+        """An artifact that an earlier start of this run wrote; counted for the manifest."""
+        data = self.store.get(self.layout.key(relative)).data
+        self.artifacts[relative] = artifact_of(data)
+        return data
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest, and with it declare the run complete; then move the pointer.
+
+        Raises:
+            StateConflictError: the run has a manifest already.
+        """
+        try:
+            self.store.put_if_absent(self.layout.key(MANIFEST), manifest.to_json())
+        except PreconditionFailedError:
+            raise StateConflictError(
+                f"run {self.layout.run_id} was published by another process meanwhile",
+                advice="nothing is lost: the published run stands",
+            ) from None
+        self.store.delete(self.layout.key(FAILURE))
+        self._move_pointer(manifest)
+
+    def _move_pointer(self, manifest: Manifest) -> None:
+        pointer = Pointer(run_id=manifest.run_id, manifest=self.layout.key(MANIFEST), published_at=manifest.ended_at)
+        key = latest_key(self.layout.name)
+        for _ in range(_POINTER_ATTEMPTS):
+            try:
+                current = self.store.get(key)
+            except ObjectNotFoundError:
+                current = None
+            if current is not None and _published_at(current.data) > pointer.published_at:
+                return
+            try:
+                if current is None:
+                    self.store.put_if_absent(key, pointer.to_json())
+                else:
+                    self.store.replace_if_match(key, pointer.to_json(), current.etag)
+            except PreconditionFailedError:
+                continue
+            return
+        get_logger().warning("pointer not moved", key=key, reason="other runs kept moving it")
+
+
+def _published_at(data: bytes) -> datetime:
+    try:
+        return Pointer.model_validate_json(data).published_at
+    except ValidationError:
+        # A pointer that cannot be read points nowhere; any run is newer.
+        return datetime.min.replace(tzinfo=UTC)
+
+
+def read_manifest(store: ObjectStore, layout: RunLayout) -> Manifest | None:
+    """The manifest of a run; None if it is not published."""
+    try:
+        return Manifest.model_validate_json(store.get(layout.key(MANIFEST)).data)
+    except ObjectNotFoundError:
+        return None
+
+
+def write_failure(store: ObjectStore, layout: RunLayout, failure: Failure) -> None:
+    """Leave the reason where the manifest would be."""
+    store.put(layout.key(FAILURE), failure.to_json())

@@ -1,0 +1,93 @@
+"""`summary.md`: a run's result for people."""
+
+from collections.abc import Iterable, Sequence
+
+from job.records import Manifest, TrialRecord, best_first
+
+_BEST_TRIALS = 10
+
+
+def summary_of(manifest: Manifest, trials: Sequence[TrialRecord], model_url: str) -> str:
+    """Markdown: the result, the best hyperparameters, the best trials, and what fell short.
+
+    Args:
+        manifest: the run's manifest as far as it is known before publication.
+        trials: all trial records.
+        model_url: where the published model will be.
+    """
+    totals = manifest.search
+    best = best_first(trials, totals.direction)[:_BEST_TRIALS]
+    sections = [
+        f"# {manifest.name}: run {manifest.run_id}",
+        _result(manifest, model_url),
+        "## Best hyperparameters",
+        _table(
+            ("hyperparameter", "value"),
+            [(name, show_value(value)) for name, value in manifest.best_hyperparameters.items()],
+        ),
+        "## Best trials",
+        _table(("trial", "score", "best epoch", "epochs", "hyperparameters"), [trial_row(r) for r in best]),
+        f"A score is the best `{totals.objective}` ({totals.direction}) over all epochs of a configuration.",
+        "## Search",
+        _search(manifest),
+        "## Time",
+        _table(("stage", "seconds"), [(stage, f"{seconds:.1f}") for stage, seconds in manifest.seconds.items()]),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def show_value(value: object) -> str:
+    """A hyperparameter or score as people write it."""
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def trial_row(record: TrialRecord) -> tuple[str, ...]:
+    """Trial, score, best epoch, epochs, hyperparameters."""
+    values = ", ".join(f"{name}={show_value(value)}" for name, value in record.hyperparameters.items())
+    return (
+        record.trial_id,
+        show_value(record.score),
+        show_value(record.best_epoch),
+        str(record.to_epoch),
+        values or "-",
+    )
+
+
+def _result(manifest: Manifest, model_url: str) -> str:
+    model = manifest.model
+    origin = "the retrained model" if model.origin == "retrain" else "the search's own model"
+    lines = (
+        f"Test split ({manifest.data.splits['test'].rows} rows, used once): {_scores(manifest.scores.test)}",
+        f"Best trial: {_scores(manifest.scores.validation)}",
+        f"Published: {origin}, trained on {model.trained_on.replace('_', ' ')} for {model.epochs} epochs",
+        f"Model: `{model_url}`",
+        f"Data: `{manifest.data.source}`, {manifest.data.rows} rows, fingerprint `{manifest.data.fingerprint[:16]}`",
+    )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _scores(scores: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+
+
+def _search(manifest: Manifest) -> str:
+    totals = manifest.search
+    lines = [
+        f"- Trials: {totals.trials} of {totals.planned_trials} planned, {totals.failed_trials} failed",
+        f"- Epochs: {totals.epochs} of {totals.planned_epochs} planned",
+    ]
+    if totals.stopped_by is not None:
+        lines.append(f"- Stopped early by {totals.stopped_by}")
+    lines += [
+        f"- Iteration {short.iteration}, bracket {short.bracket}, rung {short.rung}: {short.actual} of "
+        f"{short.planned} trials: {short.reason}"
+        for short in totals.shortfalls
+    ]
+    return "\n".join(lines)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,212 @@
+"""Best hyperparameters -> the model to publish, and its evaluation on the test split."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from job.data import Dataset
+from job.errors import SearchFailedError
+from job.logs import get_logger
+from job.models import BuiltInHyperModel, publishable_model
+from job.records import PublishedModel, SearchResult, TrialRecord
+from job.search.oracle import Address
+from job.seeds import derive_seed
+from job.spec import RetrainSpec
+from job.training.checkpoint import restore_checkpoint
+from job.training.epochs import CompiledEpochs, DeviceRows, epoch_order
+from job.training.trial import best_checkpoint, better, build_model
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """The model that will be published: takes raw rows; and what is known of it."""
+
+    model: keras.Model
+    description: PublishedModel
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    core: keras.Model
+    description: PublishedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """Trains the search's best hyperparameters once more.
+
+    Attributes:
+        seed: the spec's.
+        checkpoints: the search's checkpoint folder, which holds the best trial's best epoch.
+    """
+
+    hypermodel: BuiltInHyperModel
+    dataset: Dataset
+    result: SearchResult
+    spec: RetrainSpec
+    seed: int
+    checkpoints: Path
+
+    def run(self) -> TrainedModel:
+        """The model to publish.
+
+        Raises:
+            SearchFailedError: no candidate can be used: every retraining diverged.
+        """
+        candidate = self._best_of_candidates() if self.spec.on == "train" else self._train_on_all()
+        model = publishable_model(candidate.core, self.dataset.preparation)
+        return TrainedModel(model, candidate.description)
+
+    @property
+    def _best(self) -> TrialRecord:
+        return self.result.best
+
+    @property
+    def _epochs(self) -> int:
+        if self.spec.epochs != "auto":
+            return self.spec.epochs
+        return self._best.best_epoch or self._best.to_epoch
+
+    def _train_on_all(self) -> _Candidate:
+        dataset = self.dataset
+        labels = np.concatenate([dataset.train.y, dataset.validation.y])
+        rows = DeviceRows.place(dataset.prepared_train_and_validation, labels)
+        seed = derive_seed(self.seed, "retrain", 0)
+        core, logs = self._train(seed, rows, None)
+        if not math.isfinite(logs["loss"]):
+            raise SearchFailedError(
+                f"the retrained model diverged: loss is {logs['loss']} after {self._epochs} epochs",
+                advice="retrain.on: train publishes the search's own best model instead",
+            )
+        return _Candidate(
+            core,
+            PublishedModel(
+                origin="retrain",
+                trained_on="train_and_validation",
+                seed=seed,
+                epochs=self._epochs,
+                validation_score=None,
+            ),
+        )
+
+    def _best_of_candidates(self) -> _Candidate:
+        chosen: _Candidate | None = None
+        for candidate in self._candidates():
+            score = candidate.description.validation_score
+            get_logger().info(
+                "candidate", origin=candidate.description.origin, seed=candidate.description.seed, score=score
+            )
+            if score is None or not math.isfinite(score):
+                continue
+            best_score = None if chosen is None else chosen.description.validation_score
+            if better(score, best_score, self.result.totals.direction):
+                chosen = candidate
+        if chosen is None:
+            raise SearchFailedError("every retrained model diverged")
+        return chosen
+
+    def _candidates(self) -> Iterator[_Candidate]:
+        """The search's own best model, where its checkpoint is at hand, then one per fresh seed."""
+        train = DeviceRows.place(self.dataset.prepared_train, self.dataset.train.y)
+        validation = DeviceRows.place(self.dataset.prepared_validation, self.dataset.validation.y)
+        yield self._search_best(train, validation)
+        for number in range(self.spec.seeds):
+            seed = derive_seed(self.seed, "retrain", number)
+            core, logs = self._train(seed, train, validation)
+            yield _Candidate(
+                core,
+                PublishedModel(
+                    origin="retrain",
+                    trained_on="train",
+                    seed=seed,
+                    epochs=self._epochs,
+                    validation_score=logs[self.result.totals.objective],
+                ),
+            )
+
+    def _search_best(self, train: DeviceRows, validation: DeviceRows) -> _Candidate:
+        best = self._best
+        address = Address(best.iteration, best.bracket, best.index, best.rung)
+        seed = address.lineage_seed(self.seed)
+        path = best_checkpoint(self.checkpoints, best.trial_id)
+        epochs = best.best_epoch or best.to_epoch
+        if path.exists():
+            core = build_model(self.hypermodel, best.hyperparameters, seed)
+            restore_checkpoint(path, core)
+        else:
+            # Resumed on another disk: the lineage is a function of its seed, so training it anew gives its weights.
+            core, _ = self._train(seed, train, validation, epochs)
+        return _Candidate(
+            core,
+            PublishedModel(origin="search", trained_on="train", seed=seed, epochs=epochs, validation_score=best.score),
+        )
+
+    def _train(
+        self, seed: int, train: DeviceRows, validation: DeviceRows | None, epochs: int | None = None
+    ) -> tuple[keras.Model, dict[str, float]]:
+        model = build_model(self.hypermodel, self._best.hyperparameters, seed)
+        engine = CompiledEpochs(model, train, validation, self.hypermodel.batch_size(self._best.hyperparameters))
+        logs: dict[str, float] = {}
+        for epoch in range(epochs or self._epochs):
+            logs = engine.train(epoch_order(seed, epoch, train.count)) | engine.validate()
+            get_logger().info("epoch finished", stage="retrain", epoch=epoch + 1, **logs)
+        return model, logs
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The published model on the test split.
+
+    Attributes:
+        scores: loss and the compiled metrics.
+        report: what `metrics.json` holds of the test split.
+    """
+
+    scores: dict[str, float]
+    report: dict[str, Any]
+
+
+def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
+    """Score the published model on the test split's raw rows: the only use that is made of them.
+
+    The confusion matrix has true classes in rows and predicted ones in columns, in the order of `class_names`.
+    """
+    from sklearn.metrics import classification_report, confusion_matrix  # noqa: PLC0415 - 0.7 s of import
+
+    test = dataset.test
+    scores = {
+        name: float(value)
+        for name, value in trained.model.evaluate(test.x, test.y, batch_size=1024, verbose=0, return_dict=True).items()
+    }
+    predicted = np.argmax(trained.model.predict(test.x, batch_size=1024, verbose=0), axis=-1)
+    labels = np.arange(len(dataset.class_names))
+    per_class = classification_report(
+        test.y,
+        predicted,
+        labels=labels,
+        target_names=list(dataset.class_names),
+        output_dict=True,
+        zero_division=0,
+    )
+    report = {
+        "rows": int(test.rows),
+        "scores": scores,
+        "class_names": list(dataset.class_names),
+        "confusion_matrix": confusion_matrix(test.y, predicted, labels=labels).tolist(),
+        "per_class": {name: _class_scores(per_class[name]) for name in dataset.class_names},
+    }
+    return Evaluation(scores, report)
+
+
+def _class_scores(row: dict[str, float]) -> dict[str, float | int]:
+    return {
+        "precision": float(row["precision"]),
+        "recall": float(row["recall"]),
+        "f1": float(row["f1-score"]),
+        "rows": int(row["support"]),
+    }

@@ -1,0 +1,247 @@
+"""The driver: the one owner of the oracle.
+
+It asks the oracle for trials, hands them to an executor, stores each ended trial as one immutable record, and tells
+the oracle. A trial whose record exists already is not run again: its record is the answer. So a resumed search is
+the same loop, and needs no state of its own.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from job.errors import SearchFailedError, StateConflictError
+from job.logs import bound, get_logger
+from job.records import SearchResult, SearchTotals, TrialRecord
+from job.schedule import Schedule
+from job.search.executors import Executor
+from job.search.oracle import HyperbandOracle
+from job.training.trial import TrialRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLimits:
+    """What ends a search early; `timeout` in seconds, None for none."""
+
+    timeout: float | None
+    max_retries_per_trial: int
+    max_consecutive_failed_trials: int
+
+
+class SearchObserver(Protocol):
+    """Whoever wants to show how the search goes."""
+
+    def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
+        """A trial has ended; `best` is the best so far."""
+        ...
+
+
+class Driver:
+    """Runs a search to its end.
+
+    Args:
+        oracle: decides what to try; owned from here on.
+        executor: trains; owned from here on.
+        known: records of an earlier start of this run, by trial id.
+        store_record: keeps a new record for good; called once per ended trial.
+        discard: told of each trial whose checkpoints are no longer needed; the best trial's always are.
+        clock: seconds on a steady clock.
+    """
+
+    def __init__(  # noqa: PLR0913 - the driver is where the parts meet
+        self,
+        oracle: HyperbandOracle,
+        executor: Executor,
+        limits: SearchLimits,
+        *,
+        known: Mapping[str, TrialRecord],
+        store_record: Callable[[TrialRecord], None],
+        discard: Callable[[str], None],
+        observer: SearchObserver,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._oracle = oracle
+        self._executor = executor
+        self._limits = limits
+        self._known = known
+        self._store_record = store_record
+        self._discard = discard
+        self._observer = observer
+        self._clock = clock
+        self._records: dict[str, TrialRecord] = {}
+        self._running: dict[str, tuple[Trial, int]] = {}
+        self._best: TrialRecord | None = None
+        # Trials that no rung needs any more, kept because they were the best.
+        self._outlived: set[str] = set()
+        self._consecutive_failures = 0
+        self._stopped_by: str | None = None
+
+    def run(self) -> SearchResult:
+        """Search until the oracle stops, a limit is reached, or too many trials fail in a row.
+
+        Raises:
+            SearchFailedError: no trial completed, or `max_consecutive_failed_trials` failed in a row.
+            StateConflictError: a known record belongs to another search.
+        """
+        started = self._clock()
+        while True:
+            self._check_timeout(started)
+            self._fill_slots()
+            if not self._running:
+                break
+            self._take_one_record()
+        return self._result()
+
+    def _check_timeout(self, started: float) -> None:
+        timeout = self._limits.timeout
+        if timeout is not None and self._stopped_by is None and self._clock() - started >= timeout:
+            self._stopped_by = f"limits.timeout ({timeout:g} s)"
+            get_logger().warning("search stopped early", reason=self._stopped_by)
+
+    def _fill_slots(self) -> None:
+        while self._stopped_by is None and len(self._running) < self._executor.slots:
+            slot = next(s for s in map(str, range(self._executor.slots)) if s not in self._oracle.ongoing_trials)
+            trial = self._oracle.create_trial(slot)
+            if trial.status != TrialStatus.RUNNING:
+                return
+            record = self._known.get(trial.trial_id)
+            if record is not None:
+                self._check_same(trial, record)
+                self._end(trial, record)
+                continue
+            self._running[trial.trial_id] = (trial, 1)
+            self._submit(trial)
+
+    def _check_same(self, trial: Trial, record: TrialRecord) -> None:
+        expected = self._oracle.user_hyperparameters(trial)
+        if record.hyperparameters != expected:
+            raise StateConflictError(
+                f"the stored trial {record.trial_id} has hyperparameters {record.hyperparameters}, this search "
+                f"wants {expected}: the run id belongs to another search",
+                advice="use another run id",
+            )
+
+    def _submit(self, trial: Trial) -> None:
+        address = self._oracle.addresses[trial.trial_id]
+        parent = address.parent()
+        values = trial.hyperparameters.values
+        request = TrialRequest(
+            trial_id=trial.trial_id,
+            hyperparameters=self._oracle.user_hyperparameters(trial),
+            iteration=address.iteration,
+            bracket=address.bracket,
+            index=address.index,
+            rung=address.rung,
+            parent=None if parent is None else parent.trial_id,
+            from_epoch=values["tuner/initial_epoch"],
+            to_epoch=values["tuner/epochs"],
+            seed=address.lineage_seed(self._oracle.seed),
+        )
+        with bound(trial_id=request.trial_id, bracket=request.bracket, rung=request.rung):
+            get_logger().info(
+                "trial started",
+                from_epoch=request.from_epoch,
+                to_epoch=request.to_epoch,
+                hyperparameters=request.hyperparameters,
+            )
+        self._executor.submit(request)
+
+    def _take_one_record(self) -> None:
+        record = self._executor.wait()
+        trial, attempt = self._running[record.trial_id]
+        # A diverged trial would diverge again: it is a function of its seed.
+        may_retry = record.status == "failed" and record.failure != "diverged"
+        if may_retry and attempt <= self._limits.max_retries_per_trial:
+            get_logger().warning("trial will be retried", trial_id=record.trial_id, attempt=attempt, error=record.error)
+            self._running[record.trial_id] = (trial, attempt + 1)
+            self._submit(trial)
+            return
+        del self._running[record.trial_id]
+        record = record.model_copy(update={"attempts": attempt})
+        self._store_record(record)
+        self._end(trial, record)
+
+    def _end(self, trial: Trial, record: TrialRecord) -> None:
+        """Tell the oracle and everybody who watches."""
+        oracle = self._oracle
+        if record.status == "completed":
+            for offset, logs in enumerate(record.executions[0].epochs, start=record.from_epoch + 1):
+                oracle.update_trial(record.trial_id, logs, step=offset)
+        trial.status = TrialStatus.COMPLETED if record.status == "completed" else TrialStatus.FAILED
+        trial.message = record.error
+        oracle.end_trial(trial)
+        self._records[record.trial_id] = record
+        self._count_failure(record)
+        decided = oracle.take_discardable()
+        if record.score is not None and (self._best is None or self._rank(record) < self._rank(self._best)):
+            if self._best is not None and self._best.trial_id in self._outlived:
+                decided.append(self._best.trial_id)
+            self._best = record
+        for trial_id in decided:
+            if self._best is not None and trial_id == self._best.trial_id:
+                self._outlived.add(trial_id)
+            else:
+                self._discard(trial_id)
+        self._announce(record)
+
+    def _rank(self, record: TrialRecord) -> tuple[float, tuple[int, ...]]:
+        """Smaller is better: by score, then by address, so that the order in which trials end does not matter."""
+        score = math.inf if record.score is None else record.score
+        return (-score if self._oracle.direction == "max" else score, _position(record))
+
+    def _announce(self, record: TrialRecord) -> None:
+        fields = {
+            "trial_id": record.trial_id,
+            "bracket": record.bracket,
+            "rung": record.rung,
+            "epoch": record.to_epoch,
+            "score": record.score,
+            "seconds": record.seconds,
+        }
+        if record.status == "completed":
+            get_logger().info("trial completed", **fields)
+        else:
+            get_logger().warning("trial failed", **fields, error=record.error, attempts=record.attempts)
+        self._observer.trial_ended(record, self._best)
+
+    def _count_failure(self, record: TrialRecord) -> None:
+        self._consecutive_failures = self._consecutive_failures + 1 if record.status == "failed" else 0
+        if self._consecutive_failures >= self._limits.max_consecutive_failed_trials:
+            raise SearchFailedError(
+                f"{self._consecutive_failures} trials failed in a row; the last one, {record.trial_id}: {record.error}",
+                advice="the trials' records say how each one failed",
+            )
+
+    def _result(self) -> SearchResult:
+        best = self._best
+        if best is None:
+            reason = self._stopped_by or "every trial failed"
+            raise SearchFailedError(f"no trial completed: {reason}")
+        return SearchResult(
+            best=best,
+            trials=tuple(sorted(self._records.values(), key=_position)),
+            totals=self._totals(self._oracle.schedule),
+        )
+
+    def _totals(self, schedule: Schedule) -> SearchTotals:
+        records = self._records.values()
+        return SearchTotals(
+            algorithm="hyperband",
+            objective=self._oracle.objective.name,
+            direction=self._oracle.direction,
+            planned_trials=schedule.trials,
+            planned_epochs=schedule.epochs,
+            trials=len(records),
+            failed_trials=sum(record.status == "failed" for record in records),
+            epochs=sum(len(execution.epochs) for record in records for execution in record.executions),
+            stopped_by=self._stopped_by,
+            shortfalls=tuple(self._oracle.shortfalls()),
+        )
+
+
+def _position(record: TrialRecord) -> tuple[int, ...]:
+    """Address order: iterations, then brackets from the most halving one, then rungs, then indexes."""
+    return (record.iteration, -record.bracket, record.rung, record.index)

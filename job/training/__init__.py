@@ -1,0 +1,1 @@
+"""One trial's training: the device, seeds, epochs, checkpoints. All that is TensorFlow's own stays here."""
