@@ -14,14 +14,19 @@ class Entry:
     meaning: str
 
 
+# Relative to `<name>/`.
+LATEST = "latest.json"
+RUNS_FOLDER = "runs/"
+
+
 def latest_key(name: str) -> str:
     """The pointer to the newest published run of this name; replaced by compare-and-swap."""
-    return f"{name}/latest.json"
+    return f"{name}/{LATEST}"
 
 
 def runs_prefix(name: str) -> str:
     """The prefix of all runs of this name."""
-    return f"{name}/runs/"
+    return f"{name}/{RUNS_FOLDER}"
 
 
 @dataclass(frozen=True, slots=True)
