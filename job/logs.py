@@ -74,7 +74,7 @@ def configure(level: str, console: "Console | None" = None, stream: IO[str] | No
     root.setLevel(_LEVELS[level])
     logging.captureWarnings(capture=True)
     # At info these speak of their own internals; their warnings and errors still come through.
-    for chatty in ("absl", "boto3", "botocore", "h5py", "s3transfer", "tensorflow", "urllib3"):
+    for chatty in ("absl", "boto3", "botocore", "h5py", "s3transfer", "urllib3"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, _LEVELS[level]))
 
 

@@ -74,8 +74,7 @@ class Retraining:
 
     def _train_on_all(self) -> _Candidate:
         dataset = self.dataset
-        labels = np.concatenate([dataset.train.y, dataset.validation.y])
-        rows = DeviceRows.place(dataset.prepared_train_and_validation, labels)
+        rows = DeviceRows.place(dataset.prepared_train_and_validation, dataset.train_and_validation.y)
         seed = derive_seed(self.seed, "retrain", 0)
         core, logs = self._train(seed, rows, None)
         if not math.isfinite(logs["loss"]):

@@ -22,8 +22,8 @@ def publishable_model(core: keras.Model, preparation: Preparation) -> keras.Mode
     """
     inputs = keras.Input(preparation.input_shape, dtype=preparation.input_dtype, name="rows")
     # Rescaling by 1 still casts: the core must not be handed the source's own dtype.
-    scale = 1.0 if preparation.divisor is None else 1.0 / preparation.divisor
-    rows = keras.layers.Rescaling(scale, name="rescale")(inputs)
+    scale = 1.0 if preparation.scale is None else preparation.scale
+    rows = keras.layers.Rescaling(scale, dtype="float32", name="rescale")(inputs)
     model = keras.Model(inputs, core(rows), name=core.name)
     configuration = keras.saving.deserialize_keras_object(core.get_compile_config())
     model.compile(optimizer=keras.optimizers.SGD(), loss=configuration["loss"], metrics=configuration["metrics"])

@@ -37,6 +37,8 @@ def prepare_process(*, threads: int) -> Device:
 
         tf.get_logger().handlers.clear()
         tf.get_logger().propagate = True
+        # Every trial traces graphs of its own, which TensorFlow takes for a mistake and warns about.
+        tf.get_logger().setLevel("ERROR")
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         gpus = tf.config.list_physical_devices("GPU")

@@ -1,0 +1,215 @@
+"""From the spec's `data` section to a `Dataset`: read, check, split, prepare."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job.data.arrays import (
+    AnyArray,
+    Selection,
+    chunks,
+    fingerprint,
+    write_array,
+    write_selections,
+)
+from job.data.dataset import Dataset, Split
+from job.data.inputs import check_alike, check_inputs, check_lengths
+from job.data.labels import class_name, classes_of, encode, read_labels
+from job.data.preparation import Preparation, choose_preparation
+from job.data.sources import LabelledRows, Sources, read_sources
+from job.data.splits import Draw, UndrawableError, draw_random, draw_stratified
+from job.errors import DataError
+from job.spec import DataSpec
+from job.spec.model import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
+from job.spec.redaction import redact_text
+
+_FOLDER = "data"
+_BOTH = "train_and_validation"
+
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Rows of one split, or on the way to becoming some: where the inputs are, and the encoded labels."""
+
+    x: Selection
+    y: Codes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Divided:
+    """Checked sources, divided into splits."""
+
+    train: _Part
+    validation: _Part
+    test: _Part
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Raw:
+    """The splits in files of their own, as they are in the source."""
+
+    train_and_validation: Split
+    test: Split
+    train_rows: int
+    class_names: tuple[str, ...]
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+def load_dataset(spec: DataSpec, *, seed: int, scratch: Path) -> Dataset:
+    """Read, check, split and prepare the data.
+
+    `test_fraction` is a share of the source's own rows (`x`, or `x_train`); `validation_fraction` is a share of what
+    the test split leaves of them. Rows that a file, `validation_source` or `test_source` gives count for
+    neither. Equal spec, seed and data give equal splits, on every machine.
+
+    Args:
+        spec: the job spec's `data` section.
+        seed: the job's; draws the splits.
+        scratch: a local folder; files are written under `data/` in it and must outlive the result.
+
+    Raises:
+        DataError: the data cannot be used, or does not fit into `scratch`; names the file and the array.
+        AccessError, StoreError: the object store refuses or fails.
+    """
+    folder = scratch / _FOLDER
+    with _clear_scratch_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        raw = _read(spec, seed, folder)
+        rows = raw.train_and_validation.x
+        preparation, reason = choose_preparation(spec.rescale, rows[: raw.train_rows])
+        prepared_file, prepared = _prepare(folder, rows, preparation)
+    return Dataset(
+        train_and_validation=raw.train_and_validation,
+        test=raw.test,
+        train_rows=raw.train_rows,
+        prepared=prepared,
+        prepared_file=prepared_file,
+        labels_file=_path(folder, "y", _BOTH),
+        preparation=preparation,
+        class_names=raw.class_names,
+        fingerprint=raw.fingerprint,
+        source=redact_text(spec.source),
+        notes=(*raw.notes, reason),
+    )
+
+
+def _read(spec: DataSpec, seed: int, folder: Path) -> _Raw:
+    sources = read_sources(spec, folder)
+    divided = _divide(sources, spec, seed)
+    # Every split gets the dtype of the training rows, which is that of the model's input (see check_alike).
+    dtype = sources.train.x.values.dtype
+    raw = _Raw(
+        train_and_validation=_write_split(folder, _BOTH, dtype, divided.train, divided.validation),
+        test=_write_split(folder, "test", dtype, divided.test),
+        train_rows=len(divided.train.y),
+        class_names=divided.class_names,
+        fingerprint=fingerprint((name, array.values) for name, array in sources.named_arrays()),
+        notes=divided.notes,
+    )
+    # The splits hold every row: give the disk space back before the inputs are written once more, prepared.
+    for _, array in sources.named_arrays():
+        array.path.unlink()
+    return raw
+
+
+def _divide(sources: Sources, spec: DataSpec, seed: int) -> _Divided:
+    for given in (sources.train, sources.validation, sources.test):
+        if given is not None:
+            check_lengths(given.x, given.y)
+            check_inputs(given.x)
+            check_alike(sources.train.x, given.x)
+    labels = read_labels(sources.train.y)
+    classes = classes_of(labels)
+
+    def encoded(rows: LabelledRows) -> _Part:
+        return _Part(Selection(rows.x), encode(read_labels(rows.y), classes, labels))
+
+    train = _Part(Selection(sources.train.x), encode(labels, classes, labels))
+    if sources.test is not None:
+        test = encoded(sources.test)
+    else:
+        train, test = _draw(train, "test", spec.test_fraction or DEFAULT_TEST_FRACTION, spec, seed)
+    if sources.validation is not None:
+        validation = encoded(sources.validation)
+    else:
+        fraction = spec.validation_fraction or DEFAULT_VALIDATION_FRACTION
+        train, validation = _draw(train, "validation", fraction, spec, seed)
+    names = tuple(class_name(value) for value in classes)
+    notes = list(sources.notes)
+    for split, part in (("training", train), ("validation", validation), ("test", test)):
+        missing = len(names) - len(np.unique(part.y))
+        if missing:
+            notes.append(f"{missing} of {len(names)} classes have no row in the {split} split")
+    return _Divided(train, validation, test, names, tuple(notes))
+
+
+def _draw(source: _Part, split: str, fraction: float, spec: DataSpec, seed: int) -> tuple[_Part, _Part]:
+    """The rest, and the rows drawn for a split."""
+    try:
+        draw = _drawn(source.y, fraction, spec, seed, split)
+    except UndrawableError as error:
+        raise DataError(
+            f"{source.x.array}: no {split} split with data.{split}_fraction {fraction}: {error}",
+            advice=f"Give more rows, another fraction, or the rows themselves with data.{split}_source.",
+        ) from error
+    return _select(source, draw.kept), _select(source, draw.drawn)
+
+
+def _drawn(codes: Codes, fraction: float, spec: DataSpec, seed: int, purpose: str) -> Draw:
+    if spec.split == "stratified":
+        return draw_stratified(codes, fraction, seed=seed, purpose=purpose)
+    return draw_random(len(codes), fraction, seed=seed, purpose=purpose)
+
+
+def _select(source: _Part, rows: Codes) -> _Part:
+    chosen = rows if source.x.rows is None else source.x.rows[rows]
+    return _Part(Selection(source.x.array, chosen), source.y[rows])
+
+
+def _write_split(folder: Path, name: str, dtype: np.dtype[Any], *parts: _Part) -> Split:
+    labels = np.concatenate([part.y for part in parts])
+    return Split(
+        x=write_selections(_path(folder, "x", name), dtype, *(part.x for part in parts)),
+        y=write_array(_path(folder, "y", name), labels.dtype, labels.shape, [labels]),
+    )
+
+
+def _prepare(folder: Path, raw: AnyArray, preparation: Preparation) -> tuple[Path, NDArray[np.float32]]:
+    if preparation.is_identity:
+        return _path(folder, "x", _BOTH), raw
+    path = _path(folder, "prepared", _BOTH)
+    pieces = (_prepared(piece, preparation) for piece in chunks(raw))
+    return path, write_array(path, np.dtype(np.float32), raw.shape, pieces)
+
+
+def _prepared(piece: AnyArray, preparation: Preparation) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        rows = preparation.prepare(piece)
+    if not np.isfinite(rows).all():
+        raise DataError(f"data.rescale {preparation.divisor} makes inputs too large for float32")
+    return rows
+
+
+def _path(folder: Path, content: str, split: str) -> Path:
+    return folder / f"{content}_{split}.npy"
+
+
+@contextmanager
+def _clear_scratch_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{folder}: the data cannot be written to scratch space: {error.strerror or error}",
+            advice="Arrays are kept there uncompressed, and inputs once more as float32: give it more space.",
+        ) from error

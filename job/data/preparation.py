@@ -1,0 +1,110 @@
+"""What is done to rows as they are in the source before the trained core sees them. Pure description."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job.data.arrays import AnyArray
+from job.data.inputs import value_range
+from job.errors import DataError
+
+_BYTE_MAX = 255.0
+_SEVEN_BIT_MAX = 128
+# Rows and columns, and the axis of examples.
+_IMAGE_RANK = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """The preparation of one input; `job.models` makes layers of it, `prepare` does the same to arrays.
+
+    Attributes:
+        divisor: what values are divided by; None for nothing.
+        input_shape: of one row, as it is in the source.
+        input_dtype: NumPy's name of the dtype of rows as they are in the source.
+    """
+
+    divisor: float | None
+    input_shape: tuple[int, ...]
+    input_dtype: str
+
+    @property
+    def scale(self) -> float | None:
+        """What values are multiplied by, as `keras.layers.Rescaling` takes it."""
+        return None if self.divisor is None else 1.0 / self.divisor
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether prepared rows equal those of the source, byte for byte."""
+        return self.divisor is None and self.input_dtype == "float32"
+
+    def prepare(self, x: AnyArray) -> NDArray[np.float32]:
+        """Prepare rows, bit for bit as `keras.layers.Rescaling(scale, dtype="float32")` does when called.
+
+        In a compiled graph TensorFlow drops the layer's addition of 0: there -0.0 stays -0.0.
+
+        Args:
+            x: shape (rows, *input_shape), any numeric dtype.
+
+        Returns:
+            An array of the same shape.
+        """
+        rows = x.astype(np.float32)
+        if self.scale is not None:
+            # Keras 3.15: cast(inputs) * cast(scale) + cast(offset), the offset 0 turning -0.0 into 0.0.
+            rows *= np.float32(self.scale)
+            rows += np.float32(0.0)
+        return rows
+
+
+def choose_preparation(rescale: Literal["auto", "none"] | float, train: AnyArray) -> tuple[Preparation, str]:
+    """Decide on the preparation, from the training rows alone.
+
+    Args:
+        rescale: the spec's `data.rescale`.
+        train: the training rows as they are in the source, shape (rows, *input_shape).
+
+    Returns:
+        The preparation, and the reason for the log.
+
+    Raises:
+        DataError: `rescale` is out of float32's range.
+    """
+    divisor, reason = _divisor(rescale, train)
+    if divisor is not None and not _is_usable(divisor):
+        raise DataError(f"data.rescale {divisor} cannot be used: float32 cannot hold its reciprocal")
+    action = "inputs are left as they are" if divisor is None else f"inputs are divided by {divisor:g}"
+    return Preparation(divisor, train.shape[1:], train.dtype.name), f"{action}: {reason}"
+
+
+def _divisor(rescale: Literal["auto", "none"] | float, train: AnyArray) -> tuple[float | None, str]:
+    if rescale == "none":
+        return None, "data.rescale is none"
+    if rescale != "auto":
+        return float(rescale), f"data.rescale is {float(rescale):g}"
+    return _auto_divisor(train, train.dtype, train.ndim)
+
+
+def _auto_divisor(train: AnyArray, dtype: np.dtype[Any], rank: int) -> tuple[float | None, str]:
+    if dtype == np.bool_:
+        return None, "booleans are 0 and 1"
+    if dtype != np.uint8 and rank < _IMAGE_RANK:
+        return None, "rows are no images (rescale: auto)"
+    values = value_range(train)
+    found = f"training values from {values.minimum:g} to {values.maximum:g}"
+    if values.maximum <= 1 or values.minimum < 0:
+        return None, f"{found} are not those of unscaled images (rescale: auto)"
+    if dtype == np.uint8:
+        return _BYTE_MAX, "they are bytes (rescale: auto)"
+    if dtype.kind in "iu" and _SEVEN_BIT_MAX < values.maximum <= _BYTE_MAX:
+        return _BYTE_MAX, f"{found} are bytes (rescale: auto)"
+    return values.maximum, f"images with {found} (rescale: auto)"
+
+
+def _is_usable(divisor: float) -> bool:
+    with np.errstate(over="ignore", under="ignore"):
+        scale = float(np.float32(1.0 / divisor))
+    return 0 < scale < math.inf

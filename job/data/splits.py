@@ -1,0 +1,111 @@
+"""Which rows are drawn for a split. Pure.
+
+The draw depends on the seed, the purpose, the number of rows and (stratified) the labels, and on nothing else:
+neither NumPy's version nor the machine. Every row gets a random key from the Philox counter-based generator
+(Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011), whose raw output NumPy
+guarantees (NEP 19; the methods of `numpy.random.Generator` may change); the rows with the smallest keys are drawn.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.int64]
+
+
+class UndrawableError(ValueError):
+    """A draw would leave a split empty or a class without a training row; says so with the numbers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """Row indices, ascending: `drawn` for the new split, `kept` for the rest."""
+
+    kept: Indices
+    drawn: Indices
+
+
+def draw_stratified(labels: Indices, fraction: float, *, seed: int, purpose: str) -> Draw:
+    """Draw `round(fraction * rows)` rows, every class in proportion.
+
+    A class gives its share rounded up or down, whichever makes the total exact, but keeps at least one row.
+    What classes of very few rows therefore cannot give, the others give in proportion.
+
+    Args:
+        labels: class indices from 0, one per row.
+        fraction: between 0 and 1.
+        seed: any whole number.
+        purpose: draws of one seed for different purposes are independent.
+
+    Raises:
+        UndrawableError: nothing would be drawn, or too little kept.
+    """
+    count = _count(len(labels), fraction)
+    counts = np.bincount(labels).astype(np.int64)
+    quotas = allocate(counts, count)
+    # Within each class in the order of the keys; the first of each class are drawn.
+    order = np.lexsort((_keys(len(labels), seed, purpose), labels))
+    starts = np.cumsum(counts) - counts
+    position = np.arange(len(labels)) - starts[labels[order]]
+    return _draw(len(labels), order[position < quotas[labels[order]]])
+
+
+def draw_random(rows: int, fraction: float, *, seed: int, purpose: str) -> Draw:
+    """Draw `round(fraction * rows)` rows, each alike; see `draw_stratified`."""
+    count = _count(rows, fraction)
+    return _draw(rows, np.argsort(_keys(rows, seed, purpose), kind="stable")[:count])
+
+
+def allocate(counts: Indices, total: int) -> Indices:
+    """How many rows each class gives, by largest remainders, so that `total` is met exactly.
+
+    Args:
+        counts: rows of each class.
+        total: rows to draw, fewer than there are.
+
+    Raises:
+        UndrawableError: some class that has rows would keep none.
+    """
+    room = np.maximum(counts - 1, 0)
+    if total > room.sum():
+        raise UndrawableError(
+            f"{total} of {counts.sum()} rows cannot be drawn, because each of the {int((counts > 0).sum())} "
+            "classes keeps one for training"
+        )
+    given = _largest_remainders(counts, total, room)
+    missing = total - int(given.sum())
+    return given + _largest_remainders(room - given, missing, room - given)
+
+
+def _largest_remainders(weights: Indices, total: int, room: Indices) -> Indices:
+    """Apportion `total` by weight; falls short of it only where `room` forbids rounding up."""
+    if total == 0:
+        return np.zeros_like(weights)
+    given, remainders = np.divmod(weights * total, weights.sum())
+    by_remainder = np.argsort(-remainders, kind="stable")
+    may_round_up = by_remainder[(remainders > 0)[by_remainder] & (given < room)[by_remainder]]
+    given[may_round_up[: total - int(given.sum())]] += 1
+    return np.asarray(given, dtype=np.int64)
+
+
+def _count(rows: int, fraction: float) -> int:
+    count = round(fraction * rows)
+    if not 0 < count < rows:
+        raise UndrawableError(
+            f"{fraction} of {rows} rows is {count}, which leaves {'none to draw' if count <= 0 else 'none over'}"
+        )
+    return count
+
+
+def _keys(rows: int, seed: int, purpose: str) -> NDArray[np.uint64]:
+    digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
+    generator = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
+    return np.asarray(generator.random_raw(rows), dtype=np.uint64)
+
+
+def _draw(rows: int, drawn: NDArray[np.intp]) -> Draw:
+    is_drawn = np.zeros(rows, dtype=np.bool_)
+    is_drawn[drawn] = True
+    return Draw(np.flatnonzero(~is_drawn).astype(np.int64), np.flatnonzero(is_drawn).astype(np.int64))

@@ -1,0 +1,162 @@
+"""A real S3 server for every test that wants one: SeaweedFS, started once per session."""
+
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+START_SECONDS = 60
+START_ATTEMPTS = 5
+# Each of the five services listens on its port and on that port + 10000. The blocks below keep both under
+# 32768, where Linux begins to hand out ports by itself.
+PORTS = range(12000, 22000, 5)
+SECOND_PORT_OFFSET = 10000
+SERVICES = ("s3", "master", "filer", "volume", "admin")
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server and the credentials that it accepts."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All that a process needs to use the server through boto3, and nothing of the developer's own setup."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BOTO"))}
+        return inherited | {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": str(self.folder / "no-config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(self.folder / "no-credentials"),
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1",
+        }
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory) -> Iterator[S3Server]:
+    """SeaweedFS with one identity and no bucket, ended with the session."""
+    folder = tmp_path_factory.mktemp("seaweedfs")
+    access_key, secret_key = "test-access-key", uuid.uuid4().hex
+    blocks = random.sample(PORTS, START_ATTEMPTS)
+    for port in blocks:
+        process = start_server(folder / str(port), port, access_key, secret_key)
+        if process is not None:
+            break
+    else:
+        pytest.fail(f"SeaweedFS did not start on any of the ports {blocks}")
+    yield S3Server(f"http://127.0.0.1:{port}", access_key, secret_key, folder)
+    stop(process)
+
+
+def start_server(folder: Path, port: int, access_key: str, secret_key: str) -> subprocess.Popen[bytes] | None:
+    """Start a server and wait until it answers; None where its ports are taken."""
+    ports = {service: port + number for number, service in enumerate(SERVICES)}
+    if not all(is_free(number + offset) for number in ports.values() for offset in (0, SECOND_PORT_OFFSET)):
+        return None
+    folder.mkdir()
+    command = [
+        shutil.which("weed", path=str(Path(sys.executable).parent)) or "weed",
+        "mini",
+        f"-dir={folder}",
+        "-ip=127.0.0.1",
+        "-ip.bind=127.0.0.1",
+        *(f"-{service}.port={number}" for service, number in ports.items()),
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false",
+        "-s3.allowDeleteBucketNotEmpty=false",
+        "-master.telemetry=false",
+        "-admin.ui=false",
+        "-webdav=false",
+    ]
+    log = folder / "server.log"
+    environment = os.environ | {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(port):
+        if process.poll() is not None:
+            return None
+        if time.monotonic() > deadline:
+            stop(process)
+            pytest.fail(f"SeaweedFS did not answer within {START_SECONDS} s:\n{log.read_text()[-2000:]}")
+        time.sleep(0.1)
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    # An orderly end would wait for the clients' idle connections, and nobody wants the data any more.
+    process.kill()
+    process.wait()
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        # As servers do; without it a port that was just in use counts as taken.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int) -> bool:
+    """Whether the S3 service is up; it refuses a stranger's request with an HTTP answer when it is."""
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        return connection.recv(5) == b"HTTP/"
+    return False
+
+
+@pytest.fixture(scope="session")
+def s3_admin(s3_server):
+    """A plain boto3 client of the server, to look at what the code under test left there."""
+    import boto3  # noqa: PLC0415 - up to a second of CPU time, for tests that use S3 only
+
+    return boto3.client(
+        "s3",
+        endpoint_url=s3_server.endpoint,
+        aws_access_key_id=s3_server.access_key,
+        aws_secret_access_key=s3_server.secret_key,
+        region_name="us-east-1",
+    )
+
+
+@pytest.fixture
+def s3_environment(s3_server, monkeypatch) -> dict[str, str]:
+    """Point boto3's own chain at the server, in this process; returned for subprocesses."""
+    wanted = s3_server.environment
+    for name in list(os.environ):
+        if name not in wanted:
+            monkeypatch.delenv(name)
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
+    return wanted
+
+
+@pytest.fixture
+def bucket(s3_admin, s3_environment) -> str:  # noqa: ARG001 - the environment is wanted, not its value
+    """A new bucket, with the environment that leads to it."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    s3_admin.create_bucket(Bucket=name)
+    return name
