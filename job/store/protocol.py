@@ -2,14 +2,21 @@
 
 Rules that hold for every implementation, and that `tests/store` checks for each:
 
-- A key is a relative, `/`-separated path without empty, `.` or `..` segments; anything else is a ValueError.
+- A key is a relative, `/`-separated path without empty, `.` or `..` segments; anything else is a ValueError
+  (`job.store.keys` has the whole rule). No key may be a folder of another (`a` and `a/b`): a directory
+  cannot hold both, and refuses the second with a StoreError.
 - An object is replaced whole or not at all: no reader ever sees a part of a write, whatever dies when.
 - A write that has returned is durable: it survives the process and, on a local disk, a power cut.
 - `put_if_absent` and `replace_if_match` are atomic against every other writer of the same key: of any
-  number of racing callers exactly one succeeds, the others raise PreconditionFailedError.
-- `etag` identifies an object's content for `replace_if_match` and nothing else; it is opaque.
+  number of racing callers exactly one succeeds, the others raise PreconditionFailedError. Where one raises
+  StoreError (the server did not answer), whether it wrote is not known.
+- `etag` identifies an object's content for `replace_if_match` and nothing else; it is opaque. Taking it may
+  cost reading the object, which is why `list` does not give it.
 - After a write has returned, `get`, `stat` and `list` show it.
 - Retries, timeouts and multipart uploads are the implementation's affair: what it raises is final.
+
+A local file that a method is to read or write for the caller (`put_file`, `get_file`) and that does not
+exist or cannot be opened is an OSError: it is not the store that failed.
 
 Every method may raise AccessError (refused: credentials, permissions, missing bucket) or StoreError (failed
 after all retries). Instances may be shared by threads; they are not to be pickled.
@@ -28,6 +35,14 @@ class ObjectInfo:
     key: str
     size: int
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """What a listing says of an object."""
+
+    key: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +74,9 @@ class ObjectStore(Protocol):
         ...
 
     def get_file(self, key: str, path: Path) -> StoredFile:
-        """Stream an object into a new file at `path`; nothing is left there if it fails.
+        """Stream an object into a new file at `path`, replacing what was there, in an existing folder.
 
-        Raises ObjectNotFoundError where there is none.
+        If it fails, what was there is left as it was. Raises ObjectNotFoundError where there is none.
         """
         ...
 
@@ -88,7 +103,7 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+    def list(self, prefix: str = "") -> Iterator[ListedObject]:
         """All objects whose key starts with `prefix` (a string, not a folder), sorted by key."""
         ...
 

@@ -1,0 +1,272 @@
+"""Objects in an S3 bucket, through boto3.
+
+Retries and timeouts are the client's (`job.store.s3_client`); files are moved by boto3's transfer manager, in
+parts where they are large, several at a time, without ever being held whole in memory.
+
+Upload parts that a killed process leaves behind are invisible but take space: give the bucket a lifecycle
+rule that aborts incomplete multipart uploads.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+
+# s3transfer, which boto3 moves files with, ships no types.
+from s3transfer.exceptions import S3DownloadFailedError  # type: ignore[import-untyped]
+
+from job.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from job.store.files import HashingReader, HashingWriter, unfinished_file
+from job.store.keys import check_key, check_prefix, is_key
+from job.store.options import StorageOptions
+from job.store.protocol import ListedObject, ObjectInfo, StoredFile, StoredObject
+from job.store.s3_client import S3Client, make_client
+from job.store.s3_errors import (
+    CLIENT_ERRORS,
+    explain,
+    is_failed_condition,
+    is_missing_object,
+    may_lack_its_reason,
+    was_retried,
+    without_password,
+)
+from job.store.urls import S3Location
+
+PART_BYTES = 8 * 1024 * 1024
+MAX_PARTS = 10_000  # S3's limit
+PARALLEL_PARTS = 4
+
+# How often a read begins anew: botocore retries requests, but not an answer whose body broke off half-way,
+# nor a large object that was replaced while its parts were read.
+_READ_ATTEMPTS = 3
+_BROKEN_BODIES = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
+
+# The name under which a conditional write leaves its own mark in the object's metadata.
+_WRITE_ID = "write-id"
+
+
+def open_s3_store(location: S3Location, options: StorageOptions) -> "S3Store":
+    """The store at a location, with a client of its own.
+
+    Raises:
+        AccessError: boto3's configuration is broken.
+    """
+    return S3Store(make_client(location.bucket), location, options)
+
+
+class S3Store:
+    """An ObjectStore in a bucket, under a prefix.
+
+    An object's etag is the server's. Objects written under a condition carry a `write-id` in their metadata.
+
+    Args:
+        client: a boto3 client for S3.
+        location: the bucket and the prefix that every key is under.
+        options: how objects are written.
+    """
+
+    def __init__(self, client: S3Client, location: S3Location, options: StorageOptions) -> None:
+        self._client = client
+        self._bucket = location.bucket
+        self._prefix = f"{location.prefix}/" if location.prefix else ""
+        self._written_with = _write_parameters(options)
+
+    @property
+    def url(self) -> str:
+        """`s3://bucket/prefix`."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def get(self, key: str) -> StoredObject:
+        """See ObjectStore."""
+        target = self._target(key)
+        with self._clear_errors("read", key):
+            for _ in range(_READ_ATTEMPTS - 1):
+                answer = self._client.get_object(**target)
+                with suppress(*_BROKEN_BODIES):
+                    return _read_body(answer)
+            return _read_body(self._client.get_object(**target))
+
+    def get_file(self, key: str, path: Path) -> StoredFile:
+        """See ObjectStore."""
+        target = self._target(key)
+        with self._clear_errors("read", key):
+            try:
+                for _ in range(_READ_ATTEMPTS - 1):
+                    with suppress(S3DownloadFailedError):
+                        return self._download(target, path)
+                return self._download(target, path)
+            except ClientError as error:
+                if may_lack_its_reason(error):
+                    self._find(key)  # raises the reason, if there is one to be had
+                raise
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """See ObjectStore."""
+        check_key(key)
+        with self._clear_errors("read", key):
+            try:
+                answer = self._find(key)
+            except ClientError as error:
+                if is_missing_object(error):
+                    return None
+                raise
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"])
+
+    def put(self, key: str, data: bytes) -> None:
+        """See ObjectStore."""
+        target = self._target(key)
+        with self._clear_errors("write", key):
+            self._client.put_object(**target, Body=data, **self._written_with)
+
+    def put_file(self, key: str, path: Path) -> StoredFile:
+        """See ObjectStore."""
+        target = self._target(key)
+        with path.open("rb") as file, self._clear_errors("write", key):
+            reader = HashingReader(file)
+            config = _transfer_config(os.fstat(file.fileno()).st_size)
+            self._client.upload_fileobj(reader, **target, ExtraArgs=self._written_with, Config=config)
+        return reader.stored
+
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        """See ObjectStore."""
+        self._put_on_condition(key, data, "exists already", IfNoneMatch="*")
+
+    def replace_if_match(self, key: str, data: bytes, etag: str) -> None:
+        """See ObjectStore."""
+        self._put_on_condition(key, data, "has changed since it was read", IfMatch=etag)
+
+    def list(self, prefix: str = "") -> Iterator[ListedObject]:
+        """See ObjectStore. The whole listing is held in memory."""
+        check_prefix(prefix)
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix
+        )
+        with self._clear_errors("list", prefix):
+            found = [
+                ListedObject(entry["Key"].removeprefix(self._prefix), entry["Size"])
+                for page in pages
+                for entry in page.get("Contents", ())
+            ]
+        # Not every server sorts by key alone: some put `a/b` before `a-b`.
+        return iter(sorted((entry for entry in found if is_key(entry.key)), key=lambda entry: entry.key))
+
+    def delete(self, key: str) -> None:
+        """See ObjectStore."""
+        target = self._target(key)
+        with self._clear_errors("delete", key):
+            try:
+                self._client.delete_object(**target)
+            except ClientError as error:
+                if not is_missing_object(error):
+                    raise
+
+    def _target(self, key: str) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
+
+    def _download(self, target: dict[str, str], path: Path) -> StoredFile:
+        with unfinished_file(path) as unfinished:
+            writer = HashingWriter(unfinished.file)
+            try:
+                self._client.download_fileobj(**target, Fileobj=writer, Config=_transfer_config(size=0))
+                unfinished.close(durable=False)
+                unfinished.path.replace(path)
+            except CLIENT_ERRORS:  # some of botocore's are OSErrors too
+                raise
+            except OSError as error:
+                raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        return writer.stored
+
+    def _find(self, key: str) -> dict[str, Any]:
+        """Ask for an object without its content; raises ClientError with the server's reason."""
+        target = self._target(key)
+        try:
+            return dict(self._client.head_object(**target))
+        except ClientError as error:
+            if not may_lack_its_reason(error):
+                raise
+        # The answer to HEAD has no body: 404 may be the object or the bucket, 403 a wrong key, a wrong secret
+        # or a missing permission. GET says which, and needs no other permission.
+        answer = self._client.get_object(**target)
+        answer["Body"].close()
+        return dict(answer)
+
+    def _put_on_condition(self, key: str, data: bytes, lost: str, **condition: str) -> None:
+        target = self._target(key)
+        write_id = uuid.uuid4().hex
+        with self._clear_errors("write", key):
+            try:
+                self._client.put_object(
+                    **target, Body=data, Metadata={_WRITE_ID: write_id}, **self._written_with, **condition
+                )
+            except ClientError as error:
+                if not is_failed_condition(error):
+                    raise
+                if was_retried(error) and self._wrote(key, write_id):
+                    return
+                raise PreconditionFailedError(f"{self._url_of(key)} {lost}") from error
+
+    def _wrote(self, key: str, write_id: str) -> bool:
+        """Whether an object is the one that a conditional write of ours made.
+
+        When botocore sends a request again, the first one may have been carried out although its answer was
+        lost, and the second then fails on our own object. The write-id proves whose it is; equal bytes would
+        not, for two racing writers may write the same. Where somebody has replaced our object since, this
+        reports a loss: the caller reads anew and finds out.
+        """
+        try:
+            return bool(self._find(key).get("Metadata", {}).get(_WRITE_ID) == write_id)
+        except ClientError as error:
+            if is_missing_object(error):
+                return False
+            raise
+
+    def _url_of(self, key: str) -> str:
+        return f"s3://{self._bucket}/{self._prefix}{key}"
+
+    @contextmanager
+    def _clear_errors(self, action: str, key: str) -> Iterator[None]:
+        """Say what S3 refused in the words of the user."""
+        try:
+            yield
+        except CLIENT_ERRORS as error:
+            where = self._url_of(key)
+            if is_missing_object(error) and action == "read":
+                raise ObjectNotFoundError(f"{where} does not exist") from error
+            endpoint = without_password(self._client.meta.endpoint_url)
+            raise explain(error, f"cannot {action} {where}", bucket=self._bucket, endpoint=endpoint) from error
+
+
+def _write_parameters(options: StorageOptions) -> dict[str, str]:
+    """The parameters of PutObject and CreateMultipartUpload that stand for the options."""
+    parameters = {}
+    if options.encryption == "sse-s3":
+        parameters["ServerSideEncryption"] = "AES256"
+    if options.encryption == "sse-kms":
+        parameters["ServerSideEncryption"] = "aws:kms"
+    if options.kms_key is not None:
+        parameters["SSEKMSKeyId"] = options.kms_key
+    if options.tags:
+        parameters["Tagging"] = urlencode(options.tags)
+    if options.storage_class is not None:
+        parameters["StorageClass"] = options.storage_class
+    return parameters
+
+
+def _transfer_config(size: int) -> TransferConfig:
+    return TransferConfig(
+        multipart_threshold=PART_BYTES,
+        multipart_chunksize=max(PART_BYTES, -(-size // MAX_PARTS)),
+        max_concurrency=PARALLEL_PARTS,
+        # Where awscrt happens to be installed, boto3 would choose it, and with it other retries and timeouts.
+        preferred_transfer_client="classic",
+    )
+
+
+def _read_body(answer: dict[str, Any]) -> StoredObject:
+    return StoredObject(answer["Body"].read(), answer["ETag"])
