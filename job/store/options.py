@@ -11,6 +11,8 @@ _MAX_TAGS = 10
 _MAX_TAG_KEY = 128
 _MAX_TAG_VALUE = 256
 
+DEFAULT_PART_BYTES = 16 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class StorageOptions:
@@ -22,6 +24,7 @@ class StorageOptions:
         kms_key: id, alias or ARN of the key for `sse-kms`; None for the account's default key.
         tags: object tags, at most 10.
         storage_class: the server's name of a class, such as `STANDARD_IA`; None for its default.
+        part_bytes: larger files are uploaded in parts of this size.
 
     Raises:
         ValueError: `kms_key` without `sse-kms`, or tags beyond S3's limits.
@@ -31,6 +34,7 @@ class StorageOptions:
     kms_key: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     storage_class: str | None = None
+    part_bytes: int = DEFAULT_PART_BYTES
 
     def __post_init__(self) -> None:
         if self.kms_key is not None and self.encryption != "sse-kms":
@@ -46,5 +50,5 @@ class StorageOptions:
 
     @property
     def is_default(self) -> bool:
-        """Whether nothing is asked for."""
+        """Whether nothing is asked of the store that a directory could not give."""
         return self.encryption is None and not self.tags and self.storage_class is None

@@ -38,7 +38,6 @@ from job.store.s3_errors import (
 )
 from job.store.urls import S3Location
 
-PART_BYTES = 8 * 1024 * 1024
 MAX_PARTS = 10_000  # S3's limit
 PARALLEL_PARTS = 4
 
@@ -76,6 +75,7 @@ class S3Store:
         self._bucket = location.bucket
         self._prefix = f"{location.prefix}/" if location.prefix else ""
         self._written_with = _write_parameters(options)
+        self._part_bytes = options.part_bytes
 
     @property
     def url(self) -> str:
@@ -129,7 +129,7 @@ class S3Store:
         target = self._target(key)
         with path.open("rb") as file, self._clear_errors("write", key):
             reader = HashingReader(file)
-            config = _transfer_config(os.fstat(file.fileno()).st_size)
+            config = self._transfer_config(os.fstat(file.fileno()).st_size)
             self._client.upload_fileobj(reader, **target, ExtraArgs=self._written_with, Config=config)
         return reader.stored
 
@@ -173,7 +173,7 @@ class S3Store:
         with unfinished_file(path) as unfinished:
             writer = HashingWriter(unfinished.file)
             try:
-                self._client.download_fileobj(**target, Fileobj=writer, Config=_transfer_config(size=0))
+                self._client.download_fileobj(**target, Fileobj=writer, Config=self._transfer_config(size=0))
                 unfinished.close(durable=False)
                 unfinished.path.replace(path)
             except CLIENT_ERRORS:  # some of botocore's are OSErrors too
@@ -241,6 +241,15 @@ class S3Store:
             endpoint = without_password(self._client.meta.endpoint_url)
             raise explain(error, f"cannot {action} {where}", bucket=self._bucket, endpoint=endpoint) from error
 
+    def _transfer_config(self, size: int) -> TransferConfig:
+        return TransferConfig(
+            multipart_threshold=self._part_bytes,
+            multipart_chunksize=max(self._part_bytes, -(-size // MAX_PARTS)),
+            max_concurrency=PARALLEL_PARTS,
+            # Where awscrt happens to be installed, boto3 would choose it, and with it other retries and timeouts.
+            preferred_transfer_client="classic",
+        )
+
 
 def _write_parameters(options: StorageOptions) -> dict[str, str]:
     """The parameters of PutObject and CreateMultipartUpload that stand for the options."""
@@ -256,16 +265,6 @@ def _write_parameters(options: StorageOptions) -> dict[str, str]:
     if options.storage_class is not None:
         parameters["StorageClass"] = options.storage_class
     return parameters
-
-
-def _transfer_config(size: int) -> TransferConfig:
-    return TransferConfig(
-        multipart_threshold=PART_BYTES,
-        multipart_chunksize=max(PART_BYTES, -(-size // MAX_PARTS)),
-        max_concurrency=PARALLEL_PARTS,
-        # Where awscrt happens to be installed, boto3 would choose it, and with it other retries and timeouts.
-        preferred_transfer_client="classic",
-    )
 
 
 def _read_body(answer: dict[str, Any]) -> StoredObject:
