@@ -29,6 +29,11 @@ def runs_prefix(name: str) -> str:
     return f"{name}/{RUNS_FOLDER}"
 
 
+def access_check_key(name: str, unique: str) -> str:
+    """A small object, written and deleted at once to prove that the output can be written; beside the runs."""
+    return f"{name}/access-check-{unique}"
+
+
 @dataclass(frozen=True, slots=True)
 class RunLayout:
     """The keys of one run. Artifact names in a manifest are relative to `prefix`."""

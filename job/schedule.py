@@ -90,9 +90,7 @@ def hyperband_schedule(
         )
     count = _bracket_count(max_epochs, factor, min_epochs)
     rungs = _keras_tuner_rungs if kind == "keras_tuner" else _paper_rungs
-    brackets = tuple(
-        Bracket(number, rungs(max_epochs, factor, number, count)) for number in reversed(range(count))
-    )
+    brackets = tuple(Bracket(number, rungs(max_epochs, factor, number, count)) for number in reversed(range(count)))
     return Schedule(brackets, iterations)
 
 

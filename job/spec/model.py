@@ -6,16 +6,18 @@ The descriptions below are the reference page (`docs/job-spec.md`) and the publi
 
 import hashlib
 import json
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from job.schedule import ScheduleKind
 from job.spaces import Space
-from job.spec.quantities import Duration, Size
+from job.spec.quantities import Duration, InWords, Size
 
 # One path segment of an object key, a Kubernetes label and a file name.
 NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+NAME_IN_WORDS = "1 to 63 letters, digits, `.`, `_` or `-`, with a letter or digit at both ends"
 
 DEFAULT_VALIDATION_FRACTION = 0.2
 DEFAULT_TEST_FRACTION = 0.1
@@ -31,9 +33,9 @@ class DataSpec(Section):
     """Where the rows come from and how they are split."""
 
     source: str = Field(default="digits", min_length=1)
-    """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`, `california_housing`, …), or
-    an `.npz` file as a path or `s3://` URL, with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and
-    optionally `x_validation`, `y_validation`."""
+    """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`), or an `.npz` file as a path or
+    `s3://` URL, with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and optionally `x_validation`,
+    `y_validation`."""
     validation_source: str | None = Field(default=None, min_length=1)
     """An `.npz` file with `x` and `y` to validate on, instead of a share of the rows."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
@@ -122,7 +124,7 @@ class StorageSpec(Section):
     """For example `STANDARD_IA`."""
     tags: dict[str, str] = Field(default_factory=dict, max_length=10)
     """Object tags."""
-    part_size: Size = Size(16 * 1024 * 1024)  # type: ignore[valid-type, operator]
+    part_size: Size = 16 * 1024 * 1024
     """Files larger than this are uploaded in parts of this size; at least 5 MiB."""
 
 
@@ -131,7 +133,7 @@ class LogsSpec(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least severe events to log."""
-    upload_interval: Duration = Field(default="15s", validate_default=True)  # type: ignore[assignment]
+    upload_interval: Duration = timedelta(seconds=15)
     """How often new log lines are uploaded: at most this much is lost to a SIGKILL."""
     tensorboard: bool = False
     """Write TensorBoard logs for every trial."""
@@ -140,9 +142,9 @@ class LogsSpec(Section):
 class JobSpec(Section):
     """One tuning job."""
 
-    spec_version: Literal[1] = 1
+    spec_version: Annotated[Literal[1], InWords("1, the only version of the format so far")] = 1
     """The version of this format. Specs live for years in buckets: older ones stay readable."""
-    name: str = Field(default="quickstart", pattern=NAME_PATTERN)
+    name: Annotated[str, InWords(NAME_IN_WORDS)] = Field(default="quickstart", pattern=NAME_PATTERN)
     """The name that runs are filed under."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Everything random derives from it; 0 is a seed like any other."""
@@ -177,10 +179,6 @@ class JobSpec(Section):
         Where the run's objects go and how they are logged does not change the answer, so `output`,
         `storage` and `logs` do not count.
         """
-        document = {
-            key: value
-            for key, value in self.document().items()
-            if key not in {"output", "storage", "logs"}
-        }
+        document = {key: value for key, value in self.document().items() if key not in {"output", "storage", "logs"}}
         canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,87 @@
+"""Whether what a spec names can be reached: inputs read, the output written. Asks the stores themselves."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from job.errors import AccessError, JobError, Problem, SpecError, StoreError
+from job.layout import access_check_key
+from job.resolve.locations import input_locations
+from job.spec import JobSpec
+from job.spec.redaction import show
+from job.store import StorageOptions, open_store, split_object_url
+
+
+@dataclass(frozen=True, slots=True)
+class AccessProblem:
+    """One place that cannot be reached, and the class of error that this is."""
+
+    problem: Problem
+    error: type[JobError]
+
+
+def storage_options(spec: JobSpec) -> StorageOptions:
+    """How the spec wants objects to be written."""
+    storage = spec.storage
+    return StorageOptions(
+        encryption=None if storage.encryption == "none" else storage.encryption,
+        kms_key=storage.kms_key,
+        tags=storage.tags,
+        storage_class=storage.storage_class,
+        part_bytes=storage.part_size,
+    )
+
+
+def check_access(spec: JobSpec) -> tuple[AccessProblem, ...]:
+    """Look at every input, and write and delete a small object under the output; all that fails is returned."""
+    return (*_unreadable_inputs(spec), *_unwritable_output(spec))
+
+
+def require_access(spec: JobSpec) -> None:
+    """Raise all that `check_access` finds as one error.
+
+    Raises:
+        SpecError: an input does not exist.
+        AccessError: otherwise, a store refuses.
+        StoreError: otherwise, a store fails; trying again may help.
+    """
+    found = check_access(spec)
+    if not found:
+        return
+    problems = [one.problem for one in found]
+    classes = {one.error for one in found}
+    if SpecError in classes:
+        raise SpecError(problems)
+    # What is permanent decides: trying again would not help it.
+    error = AccessError if AccessError in classes else StoreError
+    raise error("\n".join(str(problem) for problem in problems))
+
+
+def _unreadable_inputs(spec: JobSpec) -> Iterator[AccessProblem]:
+    for field, location in input_locations(spec.data):
+        path = f"data.{field}"
+        try:
+            store_url, key = split_object_url(location)
+            known = open_store(store_url).stat(key)
+        except (AccessError, StoreError) as error:
+            yield _problem(path, error.message, location, error)
+        else:
+            if known is None:
+                problem = Problem(path, "there is no such file or object", show(location))
+                yield AccessProblem(problem, SpecError)
+
+
+def _unwritable_output(spec: JobSpec) -> Iterator[AccessProblem]:
+    # A name of its own, because several may check at once.
+    key = access_check_key(spec.name, uuid.uuid4().hex)
+    try:
+        store = open_store(spec.output, storage_options(spec))
+        store.put(key, b"tuning-job checks that it may write here\n")
+        store.delete(key)
+    except (AccessError, StoreError) as error:
+        yield _problem("output", error.message, spec.output, error)
+
+
+def _problem(path: str, message: str, location: str, error: AccessError | StoreError) -> AccessProblem:
+    kind = AccessError if isinstance(error, AccessError) else StoreError
+    return AccessProblem(Problem(path, message, show(location)), kind)

@@ -1,0 +1,94 @@
+"""Checks of the places that a spec names: whether they are places, and whether local files are there."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from job.spec import DataSpec
+from job.spec.datasets import DATASETS, UNSUPPORTED_DATASETS
+from job.spec.drafts import Check, Draft, Finding
+from job.store import split_object_url
+from job.store.urls import LocalLocation, parse_store_url
+
+_URL_WITH_USER = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]*@")
+_INPUT_FIELDS = ("source", "validation_source", "test_source")
+
+
+def input_locations(data: DataSpec) -> Iterator[tuple[str, str]]:
+    """The fields of `data` that name a file or an object, and what they name."""
+    for field in _INPUT_FIELDS:
+        location = getattr(data, field)
+        if location is not None and location not in DATASETS and location not in UNSUPPORTED_DATASETS:
+            yield field, location
+
+
+def local_path(location: str) -> Path | None:
+    """The absolute path of an input that is a local file; None for an object in S3. Raises ValueError."""
+    store_url, key = split_object_url(location) if "://" in location else (location, "")
+    place = parse_store_url(store_url)
+    return place.path / key if isinstance(place, LocalLocation) else None
+
+
+def _output_is_a_place(draft: Draft) -> Iterator[Finding]:
+    message = _problem_of(draft.spec.output, parse_store_url)
+    if message is not None:
+        yield Finding(("output",), message)
+
+
+def _input_is_a_place(field: str) -> Check:
+    path = ("data", field)
+
+    def find(draft: Draft) -> Iterator[Finding]:
+        location = dict(input_locations(draft.spec.data)).get(field)
+        message = None if location is None else _problem_of(location, local_path)
+        if message is not None:
+            yield Finding(path, message)
+
+    return Check((path,), find)
+
+
+def _problem_of(location: str, parse: Callable[[str], object]) -> str | None:
+    if _URL_WITH_USER.match(location):
+        return "credentials are never in a URL: boto3's own chain (AWS_* variables, roles) finds them"
+    try:
+        parse(location)
+    except ValueError as error:
+        # The location stands at the end of the line anyway.
+        return str(error).removeprefix(repr(location)).removeprefix(":").strip()
+    return None
+
+
+def _input_file_exists(field: str) -> Check:
+    path = ("data", field)
+
+    def find(draft: Draft) -> Iterator[Finding]:
+        location = dict(input_locations(draft.spec.data)).get(field)
+        if location is None or Path(location).suffix.lower() != ".npz" or _problem_of(location, local_path):
+            return
+        file = local_path(location)
+        if file is not None:
+            message = _problem_of_file(file, location)
+            if message is not None:
+                yield Finding(path, message)
+
+    return Check((path,), find)
+
+
+def _problem_of_file(file: Path, written: str) -> str | None:
+    try:
+        if file.is_file():
+            return None if os.access(file, os.R_OK) else "the file may not be read"
+        if file.exists():
+            return "expected a file, and this is none"
+    except OSError as error:  # a folder on the way may not be entered; a name is too long
+        return f"the file cannot be reached: {error.strerror}"
+    is_relative = "://" not in written and not Path(written).expanduser().is_absolute()
+    return f"there is no such file in {Path.cwd()}" if is_relative else "there is no such file"
+
+
+LOCATION_CHECKS: tuple[Check, ...] = (
+    *(_input_is_a_place(field) for field in _INPUT_FIELDS),
+    Check((("output",),), _output_is_a_place),
+)
+LOCAL_FILE_CHECKS: tuple[Check, ...] = tuple(_input_file_exists(field) for field in _INPUT_FIELDS)
