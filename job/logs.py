@@ -8,6 +8,7 @@ TensorFlow, absl, botocore and Python's warnings speak through the standard `log
 same way.
 """
 
+import contextvars
 import logging
 import sys
 import threading
@@ -22,8 +23,8 @@ from job.errors import JobError
 if TYPE_CHECKING:
     from rich.console import Console
 
-# The live display shows these on a terminal; as lines they would scroll everything else away.
-DISPLAY_ONLY_EVENTS = frozenset({"epoch finished", "trial started"})
+# A terminal shows these in its own way; as lines they would scroll everything else away, or say it twice.
+DISPLAY_ONLY_EVENTS = frozenset({"epoch finished", "run published", "trial started"})
 
 _FORMAT_FOREIGN: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -163,7 +164,11 @@ class LogSegments(logging.Handler):
         self._count = 0
         self._uploading = threading.Lock()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(interval,), name="log-segments", daemon=True)
+        # The thread's own events carry the fields that are bound here, such as the run id.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._run, interval), name="log-segments", daemon=True
+        )
         logging.getLogger().addHandler(self)
         self._thread.start()
 

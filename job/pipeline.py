@@ -21,7 +21,8 @@ from job.layout import RunLayout
 from job.logs import LogSegments, bound, configure, get_logger, log_failure
 from job.publish import Publication, read_manifest, write_failure
 from job.records import Failure, Manifest
-from job.resolve import storage_options
+from job.report.summary import result_lines
+from job.resolve import require_access, storage_options
 from job.run_state import RunState
 from job.settings import Settings
 from job.signals import signals_as_errors
@@ -72,6 +73,7 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
         try:
             store = open_store(spec.output, storage_options(spec))
             if not _already_published(spec, store, run_layout):
+                require_access(spec)
                 _run_with_logs(spec, settings, Publication(store, run_layout), console)
         except JobError as error:
             log_failure(error)
@@ -123,7 +125,7 @@ def _tune(run: _Run) -> None:
     run.seconds["total"] = round((datetime.now(UTC) - run.started_at).total_seconds(), 3)
     manifest = artifacts.manifest_of(results, run.publication, run.seconds)
     run.publication.finish(manifest)
-    _announce(manifest, run.publication)
+    _announce(manifest, run)
 
 
 def new_run_id() -> str:
@@ -194,13 +196,17 @@ def _leave_failure(publication: Publication, error: Exception, exit_code: int, r
         get_logger().warning("failure not stored", reason=second.message)
 
 
-def _announce(manifest: Manifest, publication: Publication) -> None:
+def _announce(manifest: Manifest, run: _Run) -> None:
+    model = run.publication.url(layout.MODEL_KERAS)
+    if run.console is not None:
+        for line in result_lines(manifest, model):
+            run.console.print(line, soft_wrap=True, highlight=False, markup=False)
     get_logger().info(
         "run published",
         best_hyperparameters=manifest.best_hyperparameters,
         validation=manifest.scores.validation,
         test=manifest.scores.test,
-        model=publication.url(layout.MODEL_KERAS),
-        manifest=publication.url(layout.MANIFEST),
+        model=model,
+        manifest=run.publication.url(layout.MANIFEST),
         seconds=manifest.seconds["total"],
     )

@@ -19,16 +19,16 @@ class SearchDisplay:
     def __init__(self, console: "Console | None", *, planned_trials: int, planned_epochs: int) -> None:
         self._planned_trials = planned_trials
         self._done = 0
-        self._progress: "Progress | None" = None
-        self._task: "TaskID | None" = None
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
         if console is not None:
             from rich.progress import (  # noqa: PLC0415 - only terminals pay for rich
                 BarColumn,
-                Progress as RichProgress,
                 TextColumn,
                 TimeElapsedColumn,
                 TimeRemainingColumn,
             )
+            from rich.progress import Progress as RichProgress  # noqa: PLC0415 - likewise
 
             self._progress = RichProgress(
                 TextColumn("search"),

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras_tuner
-from keras_tuner.engine import metrics_tracking
 
 from job.data import Dataset
-from job.errors import Problem, SpecError
 from job.models import BUILDER_CLASSES, BuiltInHyperModel
 from job.progress import SearchDisplay
 from job.records import Lineage, SearchResult, TrialRecord
@@ -22,7 +20,8 @@ from job.retrain import Retraining, TrainedModel, evaluate
 from job.schedule import Schedule, hyperband_schedule
 from job.search import Driver, HyperbandOracle, InlineExecutor, SearchLimits
 from job.settings import Settings
-from job.spec import JobSpec, Objective
+from job.spec import JobSpec
+from job.spec.checks import objective_of
 from job.training.device import Device
 from job.training.epochs import DeviceRows
 from job.training.trial import TrialSetting, best_checkpoint, last_checkpoint, run_trial
@@ -62,25 +61,6 @@ def schedule_of(spec: JobSpec) -> Schedule:
     )
 
 
-def objective_of(spec: JobSpec) -> keras_tuner.Objective:
-    """The objective with its direction, which KerasTuner infers for metrics that Keras knows."""
-    objective = spec.search.objective
-    if isinstance(objective, Objective):
-        return keras_tuner.Objective(objective.name, objective.direction)
-    direction = metrics_tracking.infer_metric_direction(objective)
-    if direction is None:
-        raise SpecError(
-            [
-                Problem(
-                    "search.objective",
-                    f"Keras does not tell whether more of it is better: write {{name: {objective}, direction: max}} or min",
-                    objective,
-                )
-            ]
-        )
-    return keras_tuner.Objective(objective, direction)
-
-
 def frozen_space(hypermodel: BuiltInHyperModel) -> keras_tuner.HyperParameters:
     """The space as the model declares it with default values; nothing is added to it later."""
     hp = keras_tuner.HyperParameters()
@@ -113,7 +93,7 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
         SearchFailedError: no usable trial.
     """
     schedule = schedule_of(spec)
-    objective = objective_of(spec)
+    objective = objective_of(spec.search)
     limits = spec.limits
     checkpoints = checkpoint_folder(scratch)
     setting = TrialSetting(
@@ -128,7 +108,12 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
     )
     with SearchDisplay(console, planned_trials=schedule.trials, planned_epochs=schedule.epochs) as display:
         driver = Driver(
-            HyperbandOracle(objective, schedule, frozen_space(hypermodel), spec.seed),
+            HyperbandOracle(
+                keras_tuner.Objective(objective.name, objective.direction),
+                schedule,
+                frozen_space(hypermodel),
+                spec.seed,
+            ),
             InlineExecutor(lambda request: run_trial(request, setting)),
             SearchLimits(
                 timeout=limits.timeout.total_seconds() if limits.timeout else None,

@@ -103,7 +103,8 @@ def print_results(results: RunResults, console: "Console", *, limit: int) -> Non
     """Print the best trials, the best hyperparameters and the scores as a person reads them."""
     from rich.table import Table  # noqa: PLC0415 - only this command pays for it
 
-    table = Table(*_HEADER, title=f"{min(limit, len(results.trials))} best trials of {results.url}", title_justify="left")
+    shown = min(limit, len(results.trials))
+    table = Table(*_HEADER, title=f"{shown} best trials of {results.url}", title_justify="left")
     for record in results.trials[:limit]:
         table.add_row(*trial_row(record))
     console.print(table)

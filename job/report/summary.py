@@ -68,6 +68,17 @@ def _result(manifest: Manifest, model_url: str) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def result_lines(manifest: Manifest, model_url: str) -> tuple[str, ...]:
+    """The few lines that a person wants to read at the end of a run."""
+    best = ", ".join(f"{name} {show_value(value)}" for name, value in manifest.best_hyperparameters.items())
+    return (
+        f"best hyperparameters  {best or 'none are searched'}",
+        f"validation            {_scores(manifest.scores.validation)}",
+        f"test                  {_scores(manifest.scores.test)}",
+        f"model                 {model_url}",
+    )
+
+
 def _scores(scores: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
 

@@ -1,0 +1,234 @@
+"""What a job would do, worked out from its spec alone: no training, no data, no store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from job.layout import FAILURE, RUN_ENTRIES, TENSORBOARD_FOLDER, RunLayout, latest_key
+from job.schedule import Schedule, hyperband_schedule
+from job.spaces import BUILDERS, AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry, Scalar, space_size
+from job.spec import JobSpec
+from job.spec.checks import objective_of
+from job.spec.datasets import DATASETS
+from job.spec.quantities import format_duration
+
+# The executor of this version runs trials in the job's own process, one after the other.
+TRIALS_AT_A_TIME = 1
+UNKNOWN_RUN_ID = "<made at start>"
+
+_SHOWN_VALUES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text under a title and column headings."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def numeric_columns(self) -> tuple[bool, ...]:
+        """Which columns hold nothing but numbers, to be aligned to the right."""
+        return tuple(all(row[index].isdigit() for row in self.rows) for index in range(len(self.columns)))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole of a job before it starts.
+
+    Attributes:
+        space: the entries that are searched, in the order in which they are sampled.
+        constants: the builder's hyperparameters that are not searched.
+        points: the number of distinct configurations of the space; None if an entry is continuous.
+        written: URL and meaning of every object that the run will leave.
+        warnings: what the user may not have meant.
+    """
+
+    spec: JobSpec
+    run_id: str
+    schedule: Schedule
+    space: dict[str, AnyEntry]
+    constants: dict[str, Scalar]
+    points: int | None
+    written: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+
+def make_plan(spec: JobSpec, run_id: str | None = None) -> Plan:
+    """Work the plan out; `run_id` None means that the run gets its id when it starts."""
+    search = spec.search
+    schedule = hyperband_schedule(
+        search.max_epochs,
+        search.factor,
+        iterations=search.hyperband_iterations,
+        min_epochs=search.min_epochs,
+        kind=search.schedule,
+    )
+    builder = BUILDERS[spec.model.builder]
+    space = builder.resolve(spec.space)
+    points = space_size(space)
+    return Plan(
+        spec=spec,
+        run_id=run_id or UNKNOWN_RUN_ID,
+        schedule=schedule,
+        space=space,
+        constants={name: value for name, value in builder.constants().items() if name not in space},
+        points=points,
+        written=tuple(_written(spec, run_id or UNKNOWN_RUN_ID)),
+        warnings=tuple(_warnings(spec, schedule, points)),
+    )
+
+
+def _written(spec: JobSpec, run_id: str) -> list[tuple[str, str]]:
+    root = spec.output.rstrip("/") + "/"
+    run = RunLayout(spec.name, run_id)
+    skipped = {FAILURE} | (set() if spec.logs.tensorboard else {TENSORBOARD_FOLDER})
+    entries = [(root + run.key(one.key), one.meaning) for one in RUN_ENTRIES if one.key not in skipped]
+    pointer = (root + latest_key(spec.name), "points to the newest published run")
+    return [*entries, pointer]
+
+
+def _warnings(spec: JobSpec, schedule: Schedule, points: int | None) -> list[str]:
+    warnings = []
+    if points is not None and points < schedule.configurations:
+        warnings.append(
+            f"the space has {points} points, fewer than the {schedule.configurations} configurations that the schedule "
+            "starts: rungs will run fewer trials than planned"
+        )
+    wanted = spec.limits.max_concurrent_trials
+    if wanted != "auto" and wanted > TRIALS_AT_A_TIME:
+        warnings.append(
+            f"limits.max_concurrent_trials is {wanted}, but this version runs one trial at a time, in one process"
+        )
+    return warnings
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """The plan as plain JSON values."""
+    schedule = plan.schedule
+    return {
+        "name": plan.spec.name,
+        "run_id": None if plan.run_id == UNKNOWN_RUN_ID else plan.run_id,
+        "search": {
+            "algorithm": plan.spec.search.algorithm,
+            "objective": objective_of(plan.spec.search).model_dump(),
+            "iterations": schedule.iterations,
+            "brackets": [
+                {
+                    "bracket": bracket.number,
+                    "rungs": [
+                        {"trials": rung.size, "from_epoch": rung.from_epoch, "to_epoch": rung.to_epoch}
+                        for rung in bracket.rungs
+                    ],
+                }
+                for bracket in schedule.brackets
+            ],
+            "configurations": schedule.configurations,
+            "trials": schedule.trials,
+            "epochs": schedule.epochs,
+            "trials_at_a_time": TRIALS_AT_A_TIME,
+        },
+        "space": {
+            "points": plan.points,
+            "entries": {name: entry.model_dump(mode="json") for name, entry in plan.space.items()},
+            "constants": plan.constants,
+        },
+        "written": dict(plan.written),
+        "warnings": list(plan.warnings),
+    }
+
+
+def plan_tables(plan: Plan) -> tuple[Table, ...]:
+    """The plan as a person reads it."""
+    return (_overview(plan), _search_table(plan.schedule), _space_table(plan), _written_table(plan))
+
+
+def tables_as_text(tables: Sequence[Table]) -> str:
+    """Tables as aligned plain text, for logs and files."""
+    return "\n\n".join(_table_as_text(table) for table in tables)
+
+
+def _table_as_text(table: Table) -> str:
+    lines = (table.columns, *table.rows)
+    widths = [max(len(line[index]) for line in lines) for index in range(len(table.columns))]
+    text = [table.title]
+    for line in lines:
+        cells = [
+            cell.rjust(width) if is_number else cell.ljust(width)
+            for cell, width, is_number in zip(line, widths, table.numeric_columns, strict=True)
+        ]
+        text.append(("  " + "  ".join(cells)).rstrip())
+    return "\n".join(text)
+
+
+def _overview(plan: Plan) -> Table:
+    spec, schedule = plan.spec, plan.schedule
+    objective = objective_of(spec.search)
+    dataset = DATASETS.get(spec.data.source)
+    data = f" ({dataset.meaning}; {dataset.rows} rows, {dataset.classes} classes)" if dataset else ""
+    times = "" if schedule.iterations == 1 else f", {schedule.iterations} times"
+    limits = [
+        f"{name} {format_duration(limit)}"
+        for name, limit in (("whole search", spec.limits.timeout), ("one trial", spec.limits.trial_timeout))
+        if limit is not None
+    ]
+    epochs = "the best trial's epochs" if spec.retrain.epochs == "auto" else f"{spec.retrain.epochs} epochs"
+    seeds = "" if spec.retrain.seeds == 1 else f", {spec.retrain.seeds} seeds"
+    rows = [
+        ("name", spec.name),
+        ("run id", plan.run_id),
+        ("data", f"{spec.data.source}{data}"),
+        ("model", spec.model.builder),
+        ("objective", f"{objective.name} ({objective.direction})"),
+        ("search", f"{spec.search.algorithm}, {len(schedule.brackets)} brackets{times}"),
+        ("configurations", f"{schedule.configurations} of {_points_in_words(plan.points)}"),
+        ("trials", f"{schedule.trials}, {TRIALS_AT_A_TIME} at a time"),
+        ("epochs", str(schedule.epochs)),
+        *((("time limits", ", ".join(limits)),) if limits else ()),
+        ("retrain", f"on {spec.retrain.on}, {epochs}{seeds}"),
+    ]
+    return Table("Plan", ("what", "value"), tuple(rows))
+
+
+def _points_in_words(points: int | None) -> str:
+    return "a continuous space" if points is None else f"a space of {points}"
+
+
+def _search_table(schedule: Schedule) -> Table:
+    rows = [
+        (str(bracket.number), str(number), str(rung.size), f"{rung.from_epoch} to {rung.to_epoch}", str(rung.epochs))
+        for bracket in schedule.brackets
+        for number, rung in enumerate(bracket.rungs)
+    ]
+    return Table("Search", ("bracket", "rung", "trials", "epochs each", "epochs in all"), tuple(rows))
+
+
+def _space_table(plan: Plan) -> Table:
+    searched = [(name, entry.type, values_in_words(entry)) for name, entry in plan.space.items()]
+    constants = [(name, "constant", str(value)) for name, value in plan.constants.items()]
+    return Table("Space", ("hyperparameter", "type", "values"), (*searched, *constants))
+
+
+def _written_table(plan: Plan) -> Table:
+    return Table("Written", ("object", "meaning"), plan.written)
+
+
+def values_in_words(entry: AnyEntry) -> str:
+    """What an entry can take: `32 to 512, step 32`."""
+    match entry:
+        case FixedEntry():
+            text = str(entry.value)
+        case BooleanEntry():
+            text = "false, true"
+        case ChoiceEntry():
+            more = ", …" if len(entry.values) > _SHOWN_VALUES else ""
+            text = ", ".join(str(value) for value in entry.values[:_SHOWN_VALUES]) + more
+        case _:
+            step = "" if entry.step is None else f", step {entry.step}"
+            sampling = "" if entry.sampling == "linear" else f", {entry.sampling}"
+            text = f"{entry.min_value} to {entry.max_value}{step}{sampling}"
+    if entry.parent_name is None:
+        return text
+    parents = ", ".join(str(value) for value in entry.parent_values or ())
+    return f"{text}; with {entry.parent_name} {parents}"

@@ -1,0 +1,158 @@
+"""What a plan says a run would do."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from job.layout import RUN_ENTRIES
+from job.plan import make_plan, plan_document, plan_tables, tables_as_text, values_in_words
+from job.spaces import BooleanEntry, ChoiceEntry, FixedEntry, FloatEntry, IntEntry
+from job.spec.validation import validate_document
+
+
+def plan_of(run_id=None, **document):
+    return make_plan(validate_document(document), run_id)
+
+
+def test_the_quickstarts_plan():
+    """Thirty trials of 120 epochs in three brackets, over a space of 48 points, one at a time."""
+    document = plan_document(plan_of())
+    assert document["search"] == {
+        "algorithm": "hyperband",
+        "objective": {"name": "val_accuracy", "direction": "max"},
+        "iterations": 1,
+        "brackets": [
+            {
+                "bracket": 2,
+                "rungs": [
+                    {"trials": 12, "from_epoch": 0, "to_epoch": 2},
+                    {"trials": 4, "from_epoch": 2, "to_epoch": 4},
+                    {"trials": 2, "from_epoch": 4, "to_epoch": 10},
+                ],
+            },
+            {
+                "bracket": 1,
+                "rungs": [
+                    {"trials": 6, "from_epoch": 0, "to_epoch": 4},
+                    {"trials": 2, "from_epoch": 4, "to_epoch": 10},
+                ],
+            },
+            {"bracket": 0, "rungs": [{"trials": 4, "from_epoch": 0, "to_epoch": 10}]},
+        ],
+        "configurations": 22,
+        "trials": 30,
+        "epochs": 120,
+        "trials_at_a_time": 1,
+    }
+    assert document["space"]["points"] == 48
+    assert document["space"]["constants"] == {
+        "hidden_layers": 1,
+        "activation": "relu",
+        "dropout": 0.0,
+        "batch_size": 32,
+    }
+    assert document["warnings"] == []
+
+
+def test_every_object_of_a_run_is_listed_where_it_will_be():
+    """URLs join the output, the name and the run id; what only a failure or TensorBoard writes is left out."""
+    written = dict(plan_of("night-1", name="mnist", output="s3://models/tuning/").written)
+    prefix = "s3://models/tuning/mnist/runs/night-1/"
+    assert f"{prefix}manifest.json" in written
+    assert f"{prefix}model/model.keras" in written
+    assert "s3://models/tuning/mnist/latest.json" in written
+    assert f"{prefix}failure.json" not in written
+    assert f"{prefix}logs/tensorboard/" not in written
+    assert len(written) == len(RUN_ENTRIES) - 2 + 1
+
+
+def test_tensorboard_logs_are_listed_where_they_are_asked_for():
+    """With logs.tensorboard the folder of its logs is written, too."""
+    assert any("tensorboard" in url for url, _ in plan_of(logs={"tensorboard": True}).written)
+
+
+def test_a_run_without_an_id_gets_one_at_its_start():
+    """The plan does not invent a run id."""
+    plan = plan_of()
+    assert plan_document(plan)["run_id"] is None
+    assert all("/runs/<made at start>/" in url or url.endswith("latest.json") for url, _ in plan.written)
+
+
+def test_a_space_smaller_than_the_schedule_is_warned_of():
+    """Six points for 22 configurations leave rungs short."""
+    plan = plan_of(space={"units": [32, 64]})
+    assert plan.points == 6
+    assert ["6 points" in warning and "22 configurations" in warning for warning in plan.warnings] == [True]
+
+
+def test_more_trials_at_a_time_than_this_version_runs_are_warned_of():
+    """Asking for eight is not an error, but the plan says that there will be one."""
+    assert ["one trial at a time" in warning for warning in plan_of(limits={"max_concurrent_trials": 8}).warnings] == [
+        True
+    ]
+    assert plan_of(limits={"max_concurrent_trials": 1}).warnings == ()
+
+
+def test_an_absurdly_long_search_is_planned_at_once():
+    """Neither a milliard epochs nor a space with a huge range are enumerated."""
+    plan = plan_of(
+        search={"max_epochs": 10**9},
+        space={
+            "units": {"type": "int", "min_value": 1, "max_value": 10**9},
+            "dropout": {"type": "fixed", "value": 0.1, "parent_name": "units", "parent_values": [7]},
+        },
+    )
+    assert plan.points == 3 * 10**9
+    assert plan.schedule.brackets[0].rungs[-1].to_epoch == 10**9
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        (IntEntry(type="int", min_value=32, max_value=512, step=32), "32 to 512, step 32"),
+        (FloatEntry(type="float", min_value=1e-4, max_value=0.1, sampling="log"), "0.0001 to 0.1, log"),
+        (ChoiceEntry(type="choice", values=(1, 2)), "1, 2"),
+        (ChoiceEntry(type="choice", values=tuple(range(20))), "0, 1, 2, 3, 4, 5, 6, 7, …"),
+        (BooleanEntry(type="boolean"), "false, true"),
+        (FixedEntry(type="fixed", value="relu"), "relu"),
+        (FixedEntry(type="fixed", value=1, parent_name="a", parent_values=(2, 3)), "1; with a 2, 3"),
+    ],
+)
+def test_entries_in_words(entry, text):
+    """Each kind of entry reads as what it can take, and under which condition."""
+    assert values_in_words(entry) == text
+
+
+@given(
+    st.integers(min_value=2, max_value=200),
+    st.integers(min_value=2, max_value=5),
+    st.integers(min_value=1, max_value=3),
+    st.sampled_from(["keras_tuner", "paper"]),
+)
+def test_the_plans_totals_are_the_sums_of_its_rungs(max_epochs, factor, iterations, schedule):
+    """Trials and epochs of the JSON plan add up."""
+    plan = plan_of(
+        search={
+            "max_epochs": max(max_epochs, factor),
+            "factor": factor,
+            "hyperband_iterations": iterations,
+            "schedule": schedule,
+        }
+    )
+    search = plan_document(plan)["search"]
+    rungs = [rung for bracket in search["brackets"] for rung in bracket["rungs"]]
+    assert search["trials"] == iterations * sum(rung["trials"] for rung in rungs)
+    assert search["epochs"] == iterations * sum(
+        rung["trials"] * (rung["to_epoch"] - rung["from_epoch"]) for rung in rungs
+    )
+
+
+def test_the_text_has_every_table_with_aligned_columns():
+    """Each table's lines begin its columns at the same place; numbers are aligned to the right."""
+    text = tables_as_text(plan_tables(plan_of(limits={"timeout": "2h", "trial_timeout": "20m"})))
+    titles = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    assert titles == ["Plan", "Search", "Space", "Written"]
+    assert "whole search 2h, one trial 20m" in text
+    rungs = text.split("Search\n")[1].split("\n\n")[0].splitlines()
+    assert rungs[1] == "        2     0      12  0 to 2                  24"
+    assert len({line.index(" to ") for line in rungs[1:]}) == 1
