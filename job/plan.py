@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from job.layout import FAILURE, RUN_ENTRIES, TENSORBOARD_FOLDER, RunLayout, latest_key
-from job.schedule import Schedule, hyperband_schedule
+from job.schedule import Schedule
 from job.spaces import BUILDERS, AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry, Scalar, space_size
 from job.spec import JobSpec
 from job.spec.checks import objective_of
@@ -57,14 +57,7 @@ class Plan:
 
 def make_plan(spec: JobSpec, run_id: str | None = None) -> Plan:
     """Work the plan out; `run_id` None means that the run gets its id when it starts."""
-    search = spec.search
-    schedule = hyperband_schedule(
-        search.max_epochs,
-        search.factor,
-        iterations=search.hyperband_iterations,
-        min_epochs=search.min_epochs,
-        kind=search.schedule,
-    )
+    schedule = spec.search.planned()
     builder = BUILDERS[spec.model.builder]
     space = builder.resolve(spec.space)
     points = space_size(space)

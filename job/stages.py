@@ -17,7 +17,6 @@ from job.models import BUILDER_CLASSES, BuiltInHyperModel
 from job.progress import SearchDisplay
 from job.records import Lineage, SearchResult, TrialRecord
 from job.retrain import Retraining, TrainedModel, evaluate
-from job.schedule import Schedule, hyperband_schedule
 from job.search import Driver, HyperbandOracle, InlineExecutor, SearchLimits
 from job.settings import Settings
 from job.spec import JobSpec
@@ -47,18 +46,6 @@ def build_hypermodel(spec: JobSpec, dataset: Dataset) -> BuiltInHyperModel:
     """The builder that the spec names, over the spec's space, for this data."""
     builder = BUILDER_CLASSES[spec.model.builder]
     return builder(spec.space, input_shape=dataset.preparation.input_shape, class_count=len(dataset.class_names))
-
-
-def schedule_of(spec: JobSpec) -> Schedule:
-    """The Hyperband schedule that the spec asks for."""
-    search = spec.search
-    return hyperband_schedule(
-        search.max_epochs,
-        search.factor,
-        iterations=search.hyperband_iterations,
-        min_epochs=search.min_epochs,
-        kind=search.schedule,
-    )
 
 
 def frozen_space(hypermodel: BuiltInHyperModel) -> keras_tuner.HyperParameters:
@@ -92,7 +79,7 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
     Raises:
         SearchFailedError: no usable trial.
     """
-    schedule = schedule_of(spec)
+    schedule = spec.search.planned()
     objective = objective_of(spec.search)
     limits = spec.limits
     checkpoints = checkpoint_folder(scratch)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from job.schedule import ScheduleKind
+from job.schedule import Schedule, ScheduleKind, hyperband_schedule
 from job.spaces import Space
 from job.spec.quantities import Duration, InWords, Size
 
@@ -84,6 +84,16 @@ class SearchSpec(Section):
     """The fewest epochs that a first rung may give."""
     schedule: ScheduleKind = "keras_tuner"
     """Whose sizes to use: KerasTuner's, or `paper` for Algorithm 1 of Li et al. (2018)."""
+
+    def planned(self) -> Schedule:
+        """The Hyperband schedule that these fields ask for."""
+        return hyperband_schedule(
+            self.max_epochs,
+            self.factor,
+            iterations=self.hyperband_iterations,
+            min_epochs=self.min_epochs,
+            kind=self.schedule,
+        )
 
 
 class LimitsSpec(Section):
