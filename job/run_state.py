@@ -51,6 +51,8 @@ class RunState:
         try:
             stored = json.loads(self.publication.read_own(relative))
         except ValueError:
+            stored = None
+        if not isinstance(stored, dict):
             stored = {}
         if all(stored.get(name) == document[name] for name in decisive):
             return

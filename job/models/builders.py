@@ -1,6 +1,7 @@
 """The built-in builders as KerasTuner HyperModels; what each can be given is declared in `job.spaces`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import keras
@@ -44,12 +45,25 @@ class BuiltInHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasT
         """
         values = dict(self._constants)
         for name, entry in self._entries.items():
-            value = _declare_entry(hp, name, entry)
+            with ExitStack() as scopes:
+                for condition in self._conditions(entry):
+                    scopes.enter_context(hp.conditional_scope(*condition))
+                value = _declare_entry(hp, name, entry)
             if value is not None:
                 values[name] = value
             elif name not in values:
                 values[name] = _default_of(entry)
         return values
+
+    def _conditions(self, entry: AnyEntry) -> list[tuple[str, list[Scalar]]]:
+        """All that must hold for an entry to be active, the outermost first.
+
+        KerasTuner finds a parent that has a parent of its own only inside that one's scope.
+        """
+        if entry.parent_name is None or entry.parent_values is None:
+            return []
+        outer = self._conditions(self._entries[entry.parent_name])
+        return [*outer, (entry.parent_name, _of_one_type(entry.parent_values))]
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """A compiled model with the values that `hp` holds."""
@@ -93,30 +107,28 @@ BUILDER_CLASSES: dict[str, type[BuiltInHyperModel]] = {MLP.name: MlpHyperModel}
 
 
 def _declare_entry(hp: keras_tuner.HyperParameters, name: str, entry: AnyEntry) -> Scalar | None:
-    """Register one entry; returns its value, or None while its parent switches it off."""
-    parent: dict[str, Any] = {}
-    if entry.parent_name is not None:
-        parent = {"parent_name": entry.parent_name, "parent_values": list(entry.parent_values or ())}
+    """Register one entry in the scopes that are open; returns its value, or None while one of them is inactive."""
     value: Scalar | None
     match entry:
         case IntEntry() | FloatEntry():
             declare = hp.Int if isinstance(entry, IntEntry) else hp.Float
             value = declare(
-                name,
-                entry.min_value,
-                entry.max_value,
-                step=entry.step,
-                sampling=entry.sampling,
-                default=entry.default,
-                **parent,
+                name, entry.min_value, entry.max_value, step=entry.step, sampling=entry.sampling, default=entry.default
             )
         case ChoiceEntry():
-            value = hp.Choice(name, list(entry.values), ordered=entry.ordered, default=entry.default, **parent)
+            value = hp.Choice(name, list(entry.values), ordered=entry.ordered, default=entry.default)
         case BooleanEntry():
-            value = hp.Boolean(name, default=entry.default, **parent)
+            value = hp.Boolean(name, default=entry.default)
         case FixedEntry():
-            value = hp.Fixed(name, entry.value, **parent)
+            value = hp.Fixed(name, entry.value)
     return value
+
+
+def _of_one_type(values: Sequence[Scalar]) -> list[Scalar]:
+    """KerasTuner makes all of a parent's values whole numbers if the first one is: 0, 0.5 would become 0, 0."""
+    if any(isinstance(value, float) for value in values):
+        return [value if isinstance(value, str) else float(value) for value in values]
+    return list(values)
 
 
 def _default_of(entry: AnyEntry) -> Scalar:

@@ -17,14 +17,16 @@ def publishable_model(core: keras.Model, preparation: Preparation) -> keras.Mode
     is missing, and Adam's state would triple the file. To train on, compile it anew.
 
     Args:
-        core: compiled and trained on prepared rows (float32).
+        core: compiled and trained on prepared rows (float32); a functional or sequential model.
         preparation: what training did to the raw rows.
     """
     inputs = keras.Input(preparation.input_shape, dtype=preparation.input_dtype, name="rows")
     # Rescaling by 1 still casts: the core must not be handed the source's own dtype.
     scale = 1.0 if preparation.scale is None else preparation.scale
     rows = keras.layers.Rescaling(scale, dtype="float32", name="rescale")(inputs)
-    model = keras.Model(inputs, core(rows), name=core.name)
+    # The core's layers in a model of their own: saving the core itself would take its optimizer's state along.
+    layers = keras.Model(core.inputs, core.outputs, name=core.name)
+    model = keras.Model(inputs, layers(rows), name=core.name)
     configuration = keras.saving.deserialize_keras_object(core.get_compile_config())
     model.compile(optimizer=keras.optimizers.SGD(), loss=configuration["loss"], metrics=configuration["metrics"])
     return model

@@ -18,7 +18,7 @@ from job.logs import bound, get_logger
 from job.records import SearchResult, SearchTotals, TrialRecord
 from job.schedule import Schedule
 from job.search.executors import Executor
-from job.search.oracle import HyperbandOracle
+from job.search.oracle import Address, HyperbandOracle
 from job.training.trial import TrialRequest
 
 
@@ -199,6 +199,7 @@ class Driver:
             "rung": record.rung,
             "epoch": record.to_epoch,
             "score": record.score,
+            "hyperparameters": record.hyperparameters,
             "seconds": record.seconds,
         }
         if record.status == "completed":
@@ -243,5 +244,4 @@ class Driver:
 
 
 def _position(record: TrialRecord) -> tuple[int, ...]:
-    """Address order: iterations, then brackets from the most halving one, then rungs, then indexes."""
-    return (record.iteration, -record.bracket, record.rung, record.index)
+    return Address(record.iteration, record.bracket, record.index, record.rung).position

@@ -41,6 +41,11 @@ class Address:
         """`h0-b2-i007-r1`; sorts in address order within a bracket of up to 1,000 configurations."""
         return f"h{self.iteration}-b{self.bracket}-i{self.index:03d}-r{self.rung}"
 
+    @property
+    def position(self) -> tuple[int, ...]:
+        """Address order: iterations, then brackets from the most halving one, then rungs, then indexes."""
+        return (self.iteration, -self.bracket, self.rung, self.index)
+
     def parent(self) -> "Address | None":
         """The trial of the rung below that this one continues."""
         if self.rung == 0:
@@ -91,7 +96,12 @@ class HyperbandOracle(keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc
         self._configurations: dict[tuple[int, int, int], Hyperparameters] = {}
 
     def create_trial(self, tuner_id: str) -> Trial:
-        """The next trial to run: RUNNING; or IDLE if all wait for trials under way; or STOPPED at the end."""
+        """The next trial to run: RUNNING; or IDLE if all wait for trials under way; or STOPPED at the end.
+
+        A tuner that has a trial under way is given that one, as KerasTuner does.
+        """
+        if tuner_id in self.ongoing_trials:
+            return self.ongoing_trials[tuner_id]
         found = self._next_place()
         if found is None:
             status = TrialStatus.IDLE if self.ongoing_trials else TrialStatus.STOPPED
@@ -141,16 +151,15 @@ class HyperbandOracle(keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc
     def end_trial(self, trial: Trial) -> None:
         """Take a trial's end: COMPLETED with its metrics reported by `update_trial`, anything else has failed.
 
-        A completed trial whose objective is not a finite number has failed, too.
+        A completed trial whose objective was not a finite number after every epoch has failed, too.
         """
         own = self.trials[trial.trial_id]
         own.status, own.message = trial.status, trial.message
         score: float | None = None
-        if own.status == TrialStatus.COMPLETED:
+        if own.status == TrialStatus.COMPLETED and self._has_finite_objective(own):
             self.score_trial(own)
-            if own.score is not None and math.isfinite(own.score):
-                score = float(own.score)
-        if score is None:
+            score = float(own.score)
+        else:
             own.status = TrialStatus.FAILED
         address = self.addresses[own.trial_id]
         run = self._bracket_run(address)
@@ -165,6 +174,12 @@ class HyperbandOracle(keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc
             self._open.remove(run)
             self._closed.append(run)
 
+    def _has_finite_objective(self, trial: Trial) -> bool:
+        name = self.objective.name
+        return trial.metrics.exists(name) and all(
+            math.isfinite(observation.mean()) for observation in trial.metrics.get_history(name)
+        )
+
     def score_trial(self, trial: Trial) -> None:
         """A trial's score is its best objective over all epochs of its lineage.
 
@@ -175,8 +190,17 @@ class HyperbandOracle(keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc
         if parent is None:
             return
         inherited = self.trials[parent.trial_id]
-        if trial.score is None or self.objective.better_than(inherited.score, trial.score):
+        if self.objective.better_than(inherited.score, trial.score):
             trial.score, trial.best_step = inherited.score, inherited.best_step
+
+    def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
+        """Completed trials, the best first, ties in address order; then, if they are too few, the others."""
+        in_order = sorted(self.trials.values(), key=lambda trial: self.addresses[trial.trial_id].position)
+        completed = [trial for trial in in_order if trial.status == TrialStatus.COMPLETED]
+        sign = -1.0 if self.direction == "max" else 1.0
+        completed.sort(key=lambda trial: sign * trial.score)
+        others = [trial for trial in in_order if trial.status != TrialStatus.COMPLETED]
+        return [*completed, *others][:num_trials]
 
     def _bracket_run(self, address: Address) -> BracketRun:
         return next(
@@ -190,7 +214,8 @@ class HyperbandOracle(keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc
 
     def shortfalls(self) -> Iterator[RungShortfall]:
         """Rungs that ran fewer trials than planned so far; complete once the search has ended."""
-        for run in [*self._closed, *self._open]:
+        # In the order in which they opened; they close in the order in which trials end.
+        for run in sorted([*self._closed, *self._open], key=lambda run: (run.iteration, -run.bracket.number)):
             yield from run.shortfalls()
         for iteration, bracket in self._unopened:
             yield from BracketRun(iteration, bracket, bracket.rungs[0].size, self.direction).shortfalls()

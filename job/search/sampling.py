@@ -4,7 +4,6 @@ Nothing depends on what was drawn before, except that a point is not proposed tw
 addresses are visited in their fixed order, so that too is the same in every run.
 """
 
-import itertools
 import random
 from collections.abc import Iterator
 
@@ -97,7 +96,10 @@ def _key(values: Hyperparameters) -> _Key:
 
 
 def _values(entry: hp_types.HyperParameter) -> list[HyperparameterValue]:
-    # KerasTuner lists ten samples of a whole-number range that has no step (logarithmic sampling).
-    if isinstance(entry, hp_types.Int) and entry.step is None:
+    if not isinstance(entry, hp_types.Int):
+        return list(entry.values)
+    # KerasTuner lists ten samples of a whole-number range that has no step (logarithmic sampling), and floats of
+    # a logarithmic one that has.
+    if entry.step is None:
         return list(range(entry.min_value, entry.max_value + 1))
-    return list(itertools.chain(entry.values))
+    return [int(value) for value in entry.values]

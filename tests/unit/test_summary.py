@@ -1,0 +1,190 @@
+"""`summary.md`: the key facts of a run, as Markdown that a person can read."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from job.records import (
+    DataSummary,
+    Execution,
+    Lineage,
+    Manifest,
+    PublishedModel,
+    RungShortfall,
+    Scores,
+    SearchTotals,
+    Signature,
+    SplitSummary,
+    TrialRecord,
+)
+from job.report.summary import show_value, summary_of, trial_row
+
+MODEL_URL = "s3://models/tuning/nightly/runs/20260131/model/model.keras"
+
+
+def record(index, score, **fields):
+    values = {
+        "trial_id": f"h0-b2-i{index:03d}-r1",
+        "hyperparameters": {"units": 32 * (index + 1), "learning_rate": 0.0001},
+        "iteration": 0,
+        "bracket": 2,
+        "index": index,
+        "rung": 1,
+        "parent": f"h0-b2-i{index:03d}-r0",
+        "from_epoch": 2,
+        "to_epoch": 4,
+        "status": "failed" if score is None else "completed",
+        "score": score,
+        "best_epoch": None if score is None else 3,
+        "executions": (Execution(epochs=()),),
+        "seconds": 1.0,
+        "worker": "w",
+    }
+    return TrialRecord(**values | fields)
+
+
+def manifest(*, model=None, totals=None):
+    return Manifest(
+        name="nightly",
+        run_id="20260131",
+        spec={},
+        spec_hash="0" * 64,
+        data=DataSummary(
+            source="s3://datasets/mnist.npz",
+            fingerprint="abcdef0123456789" + "f" * 48,
+            rows=70000,
+            splits={"train": SplitSummary(rows=50400), "test": SplitSummary(rows=7000)},
+        ),
+        model=PublishedModel(
+            **{
+                "origin": "retrain",
+                "trained_on": "train_and_validation",
+                "seed": 1,
+                "epochs": 7,
+                "validation_score": None,
+            }
+            | (model or {})
+        ),
+        best_hyperparameters={"units": 416, "learning_rate": 0.0001, "activation": "a|b"},
+        scores=Scores(
+            validation={"val_accuracy": 0.97512, "val_loss": 0.08}, test={"loss": 0.0712, "accuracy": 0.9768}
+        ),
+        search=SearchTotals(
+            **{
+                "algorithm": "hyperband",
+                "objective": "val_accuracy",
+                "direction": "max",
+                "planned_trials": 30,
+                "planned_epochs": 120,
+                "trials": 28,
+                "failed_trials": 3,
+                "epochs": 111,
+            }
+            | (totals or {})
+        ),
+        signature=Signature(inputs=(), outputs=(), class_names=None, output_kind="logits"),
+        lineage=Lineage(versions={}, git_commit=None, image_digest=None, host="h", cpu=None, device="cpu", seed=0),
+        started_at=datetime(2026, 1, 31, tzinfo=UTC),
+        ended_at=datetime(2026, 1, 31, tzinfo=UTC),
+        seconds={"data": 1.25, "search": 100.04},
+        artifacts={},
+    )
+
+
+def summary(*trials, **fields):
+    return summary_of(manifest(**fields), trials, MODEL_URL)
+
+
+def tables(text):
+    """Every table's rows, header first, cells stripped; a table whose rows differ in length fails the test."""
+    found, rows = [], []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            rows.append([cell.strip() for cell in line.replace("\\|", "\0").strip("|").split("|")])
+        elif rows:
+            assert len({len(row) for row in rows}) == 1
+            assert set(rows[1]) == {"---"}
+            found.append([rows[0], *rows[2:]])
+            rows = []
+    return found
+
+
+def test_the_key_facts_are_there():
+    """Name, run, test scores with their rows, validation scores, model and data stand in the summary."""
+    text = summary(record(0, 0.9))
+    assert text.startswith("# nightly: run 20260131\n")
+    assert text.endswith("\n")
+    for fact in (
+        "Test split (7000 rows, used once): loss 0.0712, accuracy 0.9768",
+        "Best trial: val_accuracy 0.9751, val_loss 0.0800",
+        f"`{MODEL_URL}`",
+        "`s3://datasets/mnist.npz`, 70000 rows",
+        "abcdef0123456789",
+        "Trials: 28 of 30 planned, 3 failed",
+        "Epochs: 111 of 120 planned",
+    ):
+        assert fact in text
+
+
+def test_best_hyperparameters_are_a_table():
+    """One row per hyperparameter, and a bar in a value does not break the table."""
+    table = tables(summary(record(0, 0.9)))[0]
+    assert table[0] == ["hyperparameter", "value"]
+    assert table[1:] == [["units", "416"], ["learning_rate", "0.0001"], ["activation", "a\0b"]]
+
+
+@pytest.mark.parametrize(("direction", "best"), [("max", [11, 10, 9]), ("min", [0, 1, 2])])
+def test_the_best_trials_come_first(direction, best):
+    """The ten best completed trials are listed in the objective's direction; failed ones are not."""
+    trials = [record(index, index / 100) for index in range(12)] + [record(12, None)]
+    table = tables(summary(*trials, totals={"direction": direction}))[1]
+    listed = [row[0] for row in table[1:]]
+    assert len(listed) == 10
+    assert listed[:3] == [f"h0-b2-i{index:03d}-r1" for index in best]
+    assert "h0-b2-i012-r1" not in listed
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({}, "the retrained model, trained on train and validation for 7 epochs"),
+        ({"origin": "search", "trained_on": "train"}, "the search's own model, trained on train for 7 epochs"),
+    ],
+)
+def test_it_says_which_model_was_published(model, words):
+    """Whether the retrained model or the search's was published, and what it was trained on, is in words."""
+    assert words in summary(record(0, 0.9), model=model)
+
+
+def test_what_fell_short_is_told():
+    """An early stop and every shortfall of a rung are lines of the search's section."""
+    shortfall = RungShortfall(iteration=0, bracket=2, rung=1, planned=4, actual=3, reason="too few completed")
+    text = summary(record(0, 0.9), totals={"stopped_by": "limits.timeout (60 s)", "shortfalls": (shortfall,)})
+    assert "- Stopped early by limits.timeout (60 s)" in text
+    assert "- Iteration 0, bracket 2, rung 1: 3 of 4 trials: too few completed" in text
+    assert "Stopped early" not in summary(record(0, 0.9))
+
+
+def test_stages_are_timed():
+    """Seconds of each stage are a table, in the order of the stages."""
+    assert tables(summary(record(0, 0.9)))[2] == [["stage", "seconds"], ["data", "1.2"], ["search", "100.0"]]
+
+
+def test_a_trial_is_a_row():
+    """Id, score, best epoch, epochs and hyperparameters, as people write them."""
+    row = trial_row(record(1, 0.987654321))
+    assert row == ("h0-b2-i001-r1", "0.987654", "3", "4", "units=64, learning_rate=0.0001")
+
+
+def test_a_failed_trial_without_hyperparameters_is_a_row():
+    """What is not there is a dash."""
+    assert trial_row(record(1, None, hyperparameters={}))[1:] == ("-", "-", "4", "-")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (0.1 + 0.2, "0.3"), (1e-4, "0.0001"), (1e-7, "1e-07"), (32, "32"), (True, "True"), ("relu", "relu")],
+)
+def test_values_are_shown_briefly(value, shown):
+    """Floats are shortened to six digits, everything else is as it is."""
+    assert show_value(value) == shown
