@@ -100,7 +100,7 @@ class Retraining:
             get_logger().info(
                 "candidate", origin=candidate.description.origin, seed=candidate.description.seed, score=score
             )
-            if score is None or not math.isfinite(score):
+            if score is None:
                 continue
             best_score = None if chosen is None else chosen.description.validation_score
             if better(score, best_score, self.result.totals.direction):
@@ -117,6 +117,8 @@ class Retraining:
         for number in range(self.spec.seeds):
             seed = derive_seed(self.seed, "retrain", number)
             core, logs = self._train(seed, train, validation)
+            # Accuracy stays a number when the loss is none.
+            diverged = not all(map(math.isfinite, logs.values()))
             yield _Candidate(
                 core,
                 PublishedModel(
@@ -124,7 +126,7 @@ class Retraining:
                     trained_on="train",
                     seed=seed,
                     epochs=self._epochs,
-                    validation_score=logs[self.result.totals.objective],
+                    validation_score=None if diverged else logs[self.result.totals.objective],
                 ),
             )
 

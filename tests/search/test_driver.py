@@ -65,7 +65,7 @@ def test_requests_carry_the_lineage(simulate):
 
 
 @given(CHANCES, st.integers(2, 8), failing_trials())
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_slots_and_order_do_not_matter(simulate, chance, slots, failures):
     """Any number of slots and any order of ends give the same result, failures and retries included."""
     expected = simulate(failures=failures, consecutive=99).run()
@@ -159,7 +159,7 @@ def test_a_timeout_before_the_first_trial_is_a_failed_search(simulate):
 
 
 @given(CHANCES, st.integers(1, 6), failing_trials(), st.booleans())
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_checkpoints_live_as_long_as_they_are_needed(simulate, chance, slots, failures, rising):
     """Parents' checkpoints exist when trials start, and in the end only the best trial's is left.
 
@@ -193,7 +193,7 @@ def test_the_best_so_far_is_announced(simulate):
 
 
 @given(st.data(), CHANCES, st.integers(1, 4), failing_trials())
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_known_records_are_not_run_again(simulate, data, chance, slots, failures):
     """With any subset of the records known, only the others run, and the result is the same."""
     expected = simulate(failures=failures, consecutive=99).run()

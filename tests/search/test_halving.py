@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job.schedule import Bracket, Rung, hyperband_schedule
@@ -122,6 +122,7 @@ def cases(draw, *, all_configurations=False):
 
 
 @given(cases())
+@settings(deadline=None)
 def test_promotes_what_a_full_barrier_promotes(case):
     """Whatever order trials end in, every rung holds the configurations of a full barrier, and each trial is let go."""
     run = case.run()
@@ -134,6 +135,7 @@ def test_promotes_what_a_full_barrier_promotes(case):
 
 
 @given(cases())
+@settings(deadline=None)
 def test_rungs_are_filled_while_completed_trials_remain(case):
     """A rung runs its size, or every completed trial of the rung below, and a shortfall is reported with its reason."""
     run = case.run()
@@ -157,6 +159,7 @@ def test_rungs_are_filled_while_completed_trials_remain(case):
 
 
 @given(cases(all_configurations=True))
+@settings(deadline=None)
 def test_order_of_ends_and_slots_do_not_matter(case):
     """One trial after the other runs the same trials as many at once."""
     at_once = play(case.run(), case.outcome, case.slots, case.chance)

@@ -149,7 +149,7 @@ def test_a_promoted_trial_names_its_own_bracket_and_its_parent():
 
 
 @given(st.sampled_from([2, 8]), st.randoms(use_true_random=False), st.sampled_from(["min", "max"]))
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_the_number_of_tuners_does_not_matter(tuners, chance, direction):
     """With 1, 2 or 8 tuners and any order of ends, trials, scores and the ranking of the best are the same."""
     alone = make_oracle(direction=direction)

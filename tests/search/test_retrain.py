@@ -100,10 +100,10 @@ def validation_loss(trained, dataset):
 
 def test_retrains_on_all_but_the_test_split(retraining, searched):
     """By default all rows but the test split's are used, for the best trial's best epoch count, from a fresh seed."""
-    trained = retraining().run()
-    description = trained.description
+    best = searched[0].best.model_copy(update={"best_epoch": 2})
+    description = replace(retraining(), result=result_of(best)).run().description
     assert (description.origin, description.trained_on) == ("retrain", "train_and_validation")
-    assert description.epochs == searched[0].best.best_epoch
+    assert (description.epochs, best.to_epoch) == (2, 5)
     assert description.seed == derive_seed(SEED, "retrain", 0)
     assert description.validation_score is None
 
@@ -187,8 +187,10 @@ def test_a_diverged_retraining_is_a_failed_search(retraining, searched):
 
 
 def test_diverged_candidates_are_passed_over(retraining, searched):
-    """With `on: train` a diverged candidate is never published: the search's own model is."""
-    trained = replace(retraining(on="train", seeds=2), result=diverging(searched)).run()
+    """With `on: train` a diverged candidate is never published, not even where its accuracy is better."""
+    best = diverging(searched).best.model_copy(update={"score": 0.0})
+    result = result_of(best, direction="max", objective="val_accuracy")
+    trained = replace(retraining(on="train", seeds=2), result=result).run()
     assert trained.description.origin == "search"
     assert all(
         math.isfinite(value) for variable in trained.model.trainable_variables for value in variable.numpy().flat

@@ -101,7 +101,7 @@ def all_points(hp):
 
 
 @given(finite_spaces(), st.integers(0, 2**63 - 1))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_draws_every_point_once_and_then_nothing(hp, seed):
     """Each point of a finite space comes exactly once, all of its values legal, and after the last comes None."""
     points = all_points(hp)
@@ -120,7 +120,7 @@ def test_draws_every_point_once_and_then_nothing(hp, seed):
 
 
 @given(finite_spaces(), st.integers(0, 3))
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_same_seed_and_addresses_give_the_same_draws(hp, seed):
     """Two samplers that visit the same addresses draw the same values, whatever values the space holds meanwhile."""
     one, other = AddressedSampler(hp, seed), AddressedSampler(hp.copy(), seed)
@@ -131,6 +131,7 @@ def test_same_seed_and_addresses_give_the_same_draws(hp, seed):
 
 
 @given(st.sets(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 20)), min_size=1, max_size=6))
+@settings(deadline=None)
 def test_a_draw_depends_on_its_address_alone(addresses):
     """Where no point is met twice, what other addresses were visited before makes no difference."""
     visited = AddressedSampler(continuous(), 5)

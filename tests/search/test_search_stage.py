@@ -4,6 +4,7 @@ import pytest
 from keras_tuner.engine.metrics_tracking import infer_metric_direction
 
 from job import stages
+from job.seeds import derive_seed
 from job.spec import JobSpec
 from job.spec.checks import CLASSIFICATION_METRICS
 from job.training.trial import best_checkpoint, last_checkpoint
@@ -83,11 +84,14 @@ def test_the_same_seed_gives_the_same_records(first, search):
     assert numbers(again) == numbers(first[0])
 
 
-def test_another_seed_searches_elsewhere(first, search):
-    """Another seed tries other hyperparameters."""
-    other, _, _ = search(seed=1)
+def test_another_seed_searches_elsewhere(first, search, dataset):
+    """Another seed tries other hyperparameters, and retrains from other weights."""
+    other, _, scratch = search(seed=1)
     assert [t.hyperparameters for t in other.trials] != [t.hyperparameters for t in first[0].trials]
     assert numbers(other) != numbers(first[0])
+    spec = JobSpec.model_validate(SPEC | {"seed": 1, "retrain": {"epochs": 1}})
+    trained = stages.retrain(spec, dataset, stages.build_hypermodel(spec, dataset), other, scratch)
+    assert trained.description.seed == derive_seed(1, "retrain", 0)
 
 
 @pytest.mark.parametrize("parity", [0, 1])
