@@ -10,9 +10,10 @@ same way.
 
 import contextvars
 import logging
+import math
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ _FORMAT_FOREIGN: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+_HANDLER_NAME = "tuning-job"
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 bind = structlog.contextvars.bind_contextvars
@@ -69,8 +71,10 @@ def configure(level: str, console: "Console | None" = None, stream: IO[str] | No
         handler = logging.StreamHandler(stream or sys.stdout)
         handler.setFormatter(_json_formatter())
     root = logging.getLogger()
-    for old in list(root.handlers):
+    # Only what an earlier call left: other handlers belong to whoever embeds the job.
+    for old in [old for old in root.handlers if old.get_name() == _HANDLER_NAME]:
         root.removeHandler(old)
+    handler.set_name(_HANDLER_NAME)
     root.addHandler(handler)
     root.setLevel(_LEVELS[level])
     logging.captureWarnings(capture=True)
@@ -87,6 +91,7 @@ def _json_formatter() -> logging.Formatter:
             structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("event"),
             _first_fields_first,
+            _in_strict_json,
             structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
         ],
     )
@@ -95,6 +100,21 @@ def _json_formatter() -> logging.Formatter:
 def _first_fields_first(_logger: object, _method: str, event: structlog.typing.EventDict) -> dict[str, Any]:
     first = ("timestamp", "level", "event", "run_id", "trial_id")
     return {key: event[key] for key in first if key in event} | dict(event)
+
+
+def _in_strict_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> dict[str, Any]:
+    """NaN and infinities as strings, as in the records: JSON has no numbers for them, and readers refuse the line."""
+    return {key: _without_bare_nan(value) for key, value in event.items()}
+
+
+def _without_bare_nan(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {key: _without_bare_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_bare_nan(inner) for inner in value]
+    return value
 
 
 class _TerminalHandler(logging.Handler):

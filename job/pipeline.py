@@ -69,15 +69,22 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
     run_layout = RunLayout(spec.name, run_id or settings.run_id or new_run_id())
     console = _terminal()
     configure(spec.logs.level, console)
-    with bound(run_id=run_layout.run_id), signals_as_errors():
-        try:
+    with bound(run_id=run_layout.run_id):
+        with _failure_logged(), signals_as_errors():
             store = open_store(spec.output, storage_options(spec))
-            if not _already_published(spec, store, run_layout):
-                require_access(spec)
-                _run_with_logs(spec, settings, Publication(store, run_layout), console)
-        except JobError as error:
-            log_failure(error)
-            raise
+            if _already_published(spec, store, run_layout):
+                return
+            require_access(spec)
+        _run_with_logs(spec, settings, Publication(store, run_layout), console)
+
+
+@contextmanager
+def _failure_logged() -> Iterator[None]:
+    try:
+        yield
+    except JobError as error:
+        log_failure(error)
+        raise
 
 
 def _tune(run: _Run) -> None:
@@ -163,7 +170,11 @@ def _run_with_logs(spec: JobSpec, settings: Settings, publication: Publication, 
     )
     get_logger().info("run started", name=spec.name, output=publication.url(""))
     try:
-        with tempfile.TemporaryDirectory(prefix="tuning-job-") as scratch:
+        with (
+            _failure_logged(),
+            signals_as_errors(),
+            tempfile.TemporaryDirectory(prefix="tuning-job-") as scratch,
+        ):
             _tune(_Run(spec, settings, publication, console, segments, Path(scratch)))
     except JobError as error:
         if error.permanent:

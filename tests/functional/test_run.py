@@ -234,7 +234,8 @@ def test_broken_data_leaves_its_reason_where_the_manifest_would_be(job, tmp_path
     assert "broken.npz" in failure["reason"]
     assert not (folder / "manifest.json").exists()
     assert not (folder / "trials").exists()
-    assert list((folder / "logs").glob("*.jsonl"))
+    stored = "".join(path.read_text() for path in sorted((folder / "logs").glob("*.jsonl")))
+    assert json.loads(stored.splitlines()[-1])["event"] == "job failed"
 
 
 def test_when_every_trial_fails_the_records_stay_and_nothing_is_published(job, tmp_path):
@@ -245,6 +246,10 @@ def test_when_every_trial_fails_the_records_stay_and_nothing_is_published(job, t
     assert not (folder / "manifest.json").exists()
     records = [read_json(path) for path in (folder / "trials").glob("*.json")]
     assert {record["failure"] for record in records} == {"diverged"}
+    # What is not a number is written in a way that every JSON reader takes.
+    for text in (done.stdout, *(path.read_text() for path in (folder / "trials").glob("*.json"))):
+        for line in text.splitlines() if text is done.stdout else [text]:
+            json.loads(line, parse_constant=pytest.fail)
     assert read_json(folder / "failure.json")["exit_code"] == 13
 
 
