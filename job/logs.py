@@ -10,16 +10,16 @@ same way.
 
 import contextvars
 import logging
-import math
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import structlog
 
 from job.errors import JobError
+from job.strict_json import strict_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,17 +104,7 @@ def _first_fields_first(_logger: object, _method: str, event: structlog.typing.E
 
 def _in_strict_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> dict[str, Any]:
     """NaN and infinities as strings, as in the records: JSON has no numbers for them, and readers refuse the line."""
-    return {key: _without_bare_nan(value) for key, value in event.items()}
-
-
-def _without_bare_nan(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {key: _without_bare_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_bare_nan(inner) for inner in value]
-    return value
+    return {key: strict_json(value) for key, value in event.items()}
 
 
 class _TerminalHandler(logging.Handler):

@@ -15,6 +15,7 @@ from job.layout import FAILURE, MANIFEST, RunLayout, latest_key
 from job.logs import get_logger
 from job.records import Artifact, Failure, Manifest, Pointer, artifact_of
 from job.store import ObjectStore
+from job.strict_json import strict_json
 
 # How often the pointer is tried when other runs move it at the same moment.
 _POINTER_ATTEMPTS = 10
@@ -42,8 +43,8 @@ class Publication:
         self.artifacts[relative] = artifact_of(data)
 
     def write_json(self, relative: str, document: object) -> None:
-        """Write a document as indented JSON; NaN and infinities, which JSON lacks, are refused."""
-        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        """Write a document as indented JSON; NaN and infinities as strings."""
+        text = json.dumps(strict_json(document), indent=2, ensure_ascii=False, allow_nan=False)
         self.write(relative, f"{text}\n".encode())
 
     def write_file(self, relative: str, path: Path) -> None:

@@ -7,9 +7,10 @@ import threading
 import pytest
 
 from job.errors import AccessError, ObjectNotFoundError, PreconditionFailedError, StoreError
-from job.store import StoredFile, open_store
+from job.store import StorageOptions, StoredFile, open_store
 
-LARGE = random.Random(0).randbytes(20_000_001)  # noqa: S311 - test data; three parts
+LARGE = random.Random(0).randbytes(20_000_001)  # noqa: S311 - test data
+THREE_PARTS = StorageOptions(part_bytes=8 * 2**20)
 LARGE_SHA256 = hashlib.sha256(LARGE).hexdigest()
 
 
@@ -43,7 +44,7 @@ def test_a_body_that_keeps_breaking_off_is_a_store_error(faulty_network, bucket,
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_large_download_survives_broken_parts(faulty_network, bucket, tmp_path):
     """Parts cut half-way are fetched again, and size and SHA-256 are those of the whole object."""
-    store = open_store(f"s3://{bucket}")
+    store = open_store(f"s3://{bucket}", THREE_PARTS)
     store.put("key", LARGE)
     broken = set()
 
@@ -106,7 +107,7 @@ def test_an_upload_survives_lost_answers(faulty_network, bucket, tmp_path):
     """Parts whose answers were lost are sent again; the object is whole."""
     source = tmp_path / "source"
     source.write_bytes(LARGE)
-    store = open_store(f"s3://{bucket}")
+    store = open_store(f"s3://{bucket}", THREE_PARTS)
     lost = set()
 
     def lose_each_answer_once(exchange):

@@ -10,7 +10,7 @@ import pytest
 from job.errors import AccessError, JobError, StoreError
 from job.store import StorageOptions, open_store
 
-LARGE = random.Random(0).randbytes(20_000_001)  # noqa: S311 - test data; three parts
+LARGE = random.Random(0).randbytes(20_000_001)  # noqa: S311 - test data; two parts
 LARGE_SHA256 = hashlib.sha256(LARGE).hexdigest()
 
 
