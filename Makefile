@@ -11,6 +11,8 @@ STAMP := $(VENV)/.set-up
 ARGS ?=
 # Arguments for pytest, for example: make test TESTS=tests/unit
 TESTS ?= tests
+# Arguments for the benchmark, for example: make bench BENCH='--cases dense --repeat 3'
+BENCH ?=
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,12 +49,13 @@ format: setup  ## Format the code and fix what ruff can fix
 docs: setup  ## Generate the reference pages from the code
 	$(BIN)/python docs/generate.py
 
-bench: setup  ## Measure against bare KerasTuner (minutes)
-	$(BIN)/python benchmarks/tutorial.py
+bench: setup  ## Measure against bare KerasTuner, and the driver alone (a quarter of an hour or more)
+	$(BIN)/python benchmarks/tutorial.py $(BENCH)
+	$(BIN)/python benchmarks/driver.py
 
 # No index address reaches the lock files: they install from wherever pip is told to look.
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header pyproject.toml
+	--no-emit-index-url --no-header --no-annotate pyproject.toml
 lock: setup  ## Resolve the lock files anew
 	$(UV_COMPILE) --extra cpu --output-file requirements/cpu.txt
 	$(UV_COMPILE) --extra gpu --constraint requirements/cpu.txt --output-file requirements/gpu.txt

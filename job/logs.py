@@ -9,11 +9,12 @@ same way.
 """
 
 import contextvars
+import io
 import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import structlog
@@ -53,6 +54,21 @@ def bound(**fields: object) -> Iterator[None]:
 
 def configure(level: str, console: "Console | None" = None, stream: IO[str] | None = None) -> None:
     """Send events to a terminal's console, or as JSON lines to `stream` (default: standard output)."""
+    handler: logging.Handler
+    if console is not None:
+        handler = _TerminalHandler(console)
+    else:
+        handler = logging.StreamHandler(stream or sys.stdout)
+        handler.setFormatter(_json_formatter())
+    _install(handler, level)
+
+
+def configure_worker(level: str, send: Callable[[bytes], None]) -> None:
+    """Send events, one JSON document each, to the driver, which logs them with `log_forwarded`."""
+    _install(_SendingHandler(send), level)
+
+
+def _install(handler: logging.Handler, level: str) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -64,12 +80,6 @@ def configure(level: str, console: "Console | None" = None, stream: IO[str] | No
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler: logging.Handler
-    if console is not None:
-        handler = _TerminalHandler(console)
-    else:
-        handler = logging.StreamHandler(stream or sys.stdout)
-        handler.setFormatter(_json_formatter())
     root = logging.getLogger()
     # Only what an earlier call left: other handlers belong to whoever embeds the job.
     for old in [old for old in root.handlers if old.get_name() == _HANDLER_NAME]:
@@ -100,6 +110,49 @@ def _json_formatter() -> logging.Formatter:
 def _first_fields_first(_logger: object, _method: str, event: structlog.typing.EventDict) -> dict[str, Any]:
     first = ("timestamp", "level", "event", "run_id", "trial_id")
     return {key: event[key] for key in first if key in event} | dict(event)
+
+
+class _SendingHandler(logging.Handler):
+    """Hands every event on as JSON."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._send = send
+        self.setFormatter(_json_formatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # A driver that is gone reads nothing; the worker is about to notice.
+        with suppress(OSError):
+            self._send(self.format(record).encode())
+
+
+def log_forwarded(event: dict[str, Any]) -> None:
+    """Log an event that a worker has sent, with the time and the fields that it has there."""
+    level = str(event.get("level", "info"))
+    number = _LEVELS.get(level, logging.ERROR)
+    # What structlog's own loggers leave in a record: its formatter then takes the event as it is.
+    fields = {"name": "worker", "levelno": number, "levelname": level.upper(), "msg": event}
+    logging.getLogger().handle(logging.makeLogRecord(fields | {"_logger": None, "_name": level}))
+
+
+class PrintedLines(io.TextIOBase):
+    """Stands in for standard output where that is not ours to write to: every printed line is an event."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._begun = ""
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Log the lines that this completes."""
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in lines:
+            if line.strip():
+                get_logger().info("printed", text=line.rstrip())
+        return len(text)
 
 
 def _in_strict_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> dict[str, Any]:

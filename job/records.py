@@ -5,6 +5,7 @@ Objects written years ago must stay readable: fields are only ever added, with a
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -74,6 +75,25 @@ class TrialRecord(Record):
     attempts: int = 1
     seconds: float
     worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRequest:
+    """What an executor is asked for: train a lineage from one epoch to another.
+
+    `seed` is the lineage's: weight initialisation, epoch order and dropout derive from it, in every rung.
+    """
+
+    trial_id: str
+    hyperparameters: Hyperparameters
+    iteration: int
+    bracket: int
+    index: int
+    rung: int
+    parent: str | None
+    from_epoch: int
+    to_epoch: int
+    seed: int
 
 
 class RungShortfall(Record):

@@ -1,11 +1,24 @@
 """Executors: where trials run. The driver hands requests over and takes records back; workers keep nothing."""
 
 from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
 
-from job.records import TrialRecord
-from job.training.trial import TrialRequest
+from job.logs import get_logger
+from job.records import TrialRecord, TrialRequest
+from job.resources import Resources, available_resources
+from job.search.memory_watch import MemoryWatch
+from job.search.trial_plan import TrialPlan
+from job.search.worker import WorkerSetting
+from job.slots import slot_count, worker_memory
+from job.spec import JobSpec
+
+if TYPE_CHECKING:
+    from job.training.trial import TrialSetting
+
+# A worker that holds so many times what it was expected to need is replaced between trials.
+_GROWTH = 2
 
 
 class Executor(Protocol):
@@ -45,3 +58,61 @@ class InlineExecutor:
     def wait(self) -> TrialRecord:
         """Run the oldest request."""
         return self._run(self._submitted.popleft())
+
+
+@contextmanager
+def open_executor(spec: JobSpec, plan: TrialPlan, *, log_fields: Mapping[str, str]) -> Iterator[Executor]:
+    """The executor that the spec asks for; its workers end with the block.
+
+    Args:
+        spec: how many trials at a time, and where.
+        plan: what they train.
+        log_fields: bound to every event of a worker.
+    """
+    if spec.resources.executor == "inline":
+        yield InlineExecutor(_inline(plan))
+        return
+    from job.search.processes import ProcessExecutor, ProcessLimits  # noqa: PLC0415 - inline runs do without
+
+    resources = available_resources()
+    prepared_bytes = plan.prepared_file.stat().st_size
+    timeout = spec.limits.trial_timeout
+    limits = ProcessLimits(
+        trial_timeout=None if timeout is None else timeout.total_seconds(),
+        worker_memory=_GROWTH * worker_memory(prepared_bytes),
+    )
+    settings = _worker_settings(spec, plan, resources, log_fields, prepared_bytes)
+    get_logger().info("workers started", workers=len(settings), cores=resources.cores, gpus=len(resources.gpus))
+    with ProcessExecutor(settings, limits) as executor, MemoryWatch(executor, resources.memory):
+        yield executor
+
+
+def _worker_settings(
+    spec: JobSpec, plan: TrialPlan, resources: Resources, log_fields: Mapping[str, str], prepared_bytes: int
+) -> list[WorkerSetting]:
+    """One setting per slot; GPUs are dealt out in turn, one to a worker."""
+    return [
+        WorkerSetting(
+            plan=plan,
+            threads=spec.resources.threads_per_trial,
+            log_level=spec.logs.level,
+            log_fields=log_fields,
+            environment=(
+                {"CUDA_VISIBLE_DEVICES": resources.gpus[number % len(resources.gpus)]} if resources.gpus else {}
+            ),
+        )
+        for number in range(slot_count(spec, resources, prepared_bytes))
+    ]
+
+
+def _inline(plan: TrialPlan) -> Callable[[TrialRequest], TrialRecord]:
+    setting: TrialSetting | None = None
+
+    def run(request: TrialRequest) -> TrialRecord:
+        from job.training.trial import run_trial  # noqa: PLC0415 - TensorFlow, once it is configured
+
+        nonlocal setting
+        setting = setting or plan.open()
+        return run_trial(request, setting)
+
+    return run

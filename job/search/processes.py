@@ -1,0 +1,224 @@
+"""Trials in local worker processes, one pool of a single worker per slot.
+
+A pool of one is the sturdiest: what happens to a worker concerns its own trial and nobody else's. A worker that dies,
+passes its time or has grown is replaced, with its pool and its pipes, so that nothing half-read is left over.
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Self
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from job.logs import get_logger, log_forwarded
+from job.records import FailureKind, TrialRecord, TrialRequest
+from job.search.worker import WorkerAnswer, WorkerSetting, run_in_worker, start_worker, warm_up
+
+# Spawned, not forked: TensorFlow's threads do not survive a fork.
+_CONTEXT = multiprocessing.get_context("spawn")
+# A record may overtake its trial's last events, which take another pipe; that long it waits for them.
+_EVENTS_SECONDS = 2.0
+# A trial that looks at its own time ends tidily; the pool's timeout is for one that cannot.
+_TIMEOUT_SLACK = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessLimits:
+    """When a worker is ended: `trial_timeout` in seconds (None: never), `worker_memory` in bytes, between trials."""
+
+    trial_timeout: float | None
+    worker_memory: int
+
+
+class _Slot:
+    """One worker process at a time, its pipes and its trial."""
+
+    def __init__(self, setting: WorkerSetting) -> None:
+        self._setting = setting
+        self.request: TrialRequest | None = None
+        self.future: ProcessFuture[WorkerAnswer] | None = None
+        self.started = 0.0
+        self.pid: int | None = None
+        self._open()
+
+    def _open(self) -> None:
+        # The driver keeps the writing end of the lifeline; it closes when the driver dies.
+        worker_lifeline, self._lifeline = _CONTEXT.Pipe(duplex=False)
+        self._events, worker_events = _CONTEXT.Pipe(duplex=False)
+        self._worker_ends = (worker_lifeline, worker_events)
+        self._drained = threading.Semaphore(0)
+        self._pool = ProcessPool(
+            max_workers=1,
+            initializer=start_worker,
+            initargs=(self._setting, worker_lifeline, worker_events),
+            context=_CONTEXT,
+        )
+        # Starts the worker at once, while the driver still plans.
+        self._ready: ProcessFuture[int] = self._pool.schedule(warm_up)
+        self._ready.add_done_callback(self._take_pid)
+        threading.Thread(target=self._forward, args=(self._events, self._drained), daemon=True).start()
+
+    def _take_pid(self, future: concurrent.futures.Future[int]) -> None:
+        with contextlib.suppress(Exception):
+            self.pid = future.result()
+
+    @staticmethod
+    def _forward(events: Connection, drained: threading.Semaphore) -> None:
+        """Log a worker's events as they come; a worker that dies in the middle of one leaves it unread."""
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                message = events.recv_bytes()
+                if message:
+                    log_forwarded(json.loads(message))
+                else:
+                    drained.release()
+
+    def start(self, request: TrialRequest, timeout: float | None) -> None:
+        self.request = request
+        self.started = time.monotonic()
+        limit = None if timeout is None else timeout * _TIMEOUT_SLACK + 1
+        self.future = self._pool.schedule(run_in_worker, args=(request,), timeout=limit)
+
+    def await_events(self) -> None:
+        self._drained.acquire(timeout=_EVENTS_SECONDS)
+
+    def clear(self) -> None:
+        self.request = None
+        self.future = None
+
+    def replace_worker(self) -> None:
+        """A new worker, in a new pool with new pipes."""
+        self.close()
+        self._open()
+
+    def close(self) -> None:
+        """End the worker and wait for its end."""
+        self.pid = None
+        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble's annotations have gaps
+        self._pool.join()
+        for end in (*self._worker_ends, self._lifeline, self._events):
+            end.close()
+
+
+class ProcessExecutor:
+    """Runs trials in local processes; see Executor.
+
+    Args:
+        settings: one per slot.
+        limits: when a worker is replaced.
+    """
+
+    def __init__(self, settings: list[WorkerSetting], limits: ProcessLimits) -> None:
+        self._limits = limits
+        self._slots = [_Slot(setting) for setting in settings]
+        self._ended_for: dict[int, str] = {}
+
+    @property
+    def slots(self) -> int:
+        """How many trials run at a time."""
+        return len(self._slots)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def submit(self, request: TrialRequest) -> None:
+        """Start an attempt on a free worker."""
+        slot = next(slot for slot in self._slots if slot.request is None)
+        slot.start(request, self._limits.trial_timeout)
+
+    def wait(self) -> TrialRecord:
+        """The record of the next attempt to end, however it ended."""
+        futures = {slot.future: slot for slot in self._slots if slot.future is not None}
+        done, _ = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
+        slot = futures[next(future for future in futures if future in done)]
+        record = self._record_of(slot)
+        slot.clear()
+        return record
+
+    def _record_of(self, slot: _Slot) -> TrialRecord:
+        if slot.future is None or slot.request is None:
+            raise RuntimeError("the slot is free")
+        try:
+            answer = slot.future.result()
+        except TimeoutError:
+            limit = self._limits.trial_timeout
+            record = _lost(slot, "timed_out", f"took longer than limits.trial_timeout ({limit:g} s)")
+        except (ProcessExpired, BrokenProcessPool) as error:
+            record = _lost(slot, "error", self._death_of(slot, error))
+        else:
+            slot.await_events()
+            if answer.memory > self._limits.worker_memory:
+                get_logger().debug("worker replaced", memory=answer.memory)
+                slot.replace_worker()
+            return answer.record
+        slot.replace_worker()
+        return record
+
+    def _death_of(self, slot: _Slot, error: Exception) -> str:
+        reason = self._ended_for.pop(slot.pid or -1, None)
+        if reason is not None:
+            return reason
+        code = getattr(error, "exitcode", None)
+        if isinstance(code, int) and code < 0:
+            return f"the worker process was killed by {signal.Signals(-code).name}"
+        return f"the worker process died (exit code {code})"
+
+    def end_worker(self, pid: int, reason: str) -> None:
+        """Kill a worker; its trial fails with this reason. Safe to call from another thread."""
+        self._ended_for[pid] = reason
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def worker_pids(self) -> list[int]:
+        """The processes of all workers that are ready."""
+        return [slot.pid for slot in self._slots if slot.pid is not None]
+
+    def close(self) -> None:
+        """End all workers, and wait for their end."""
+        threads = [threading.Thread(target=slot.close) for slot in self._slots]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def _lost(slot: _Slot, failure: FailureKind, error: str) -> TrialRecord:
+    """The record of an attempt whose worker did not live to write one."""
+    request = slot.request
+    if request is None:
+        raise RuntimeError("the slot is free")
+    return TrialRecord(
+        trial_id=request.trial_id,
+        hyperparameters=request.hyperparameters,
+        iteration=request.iteration,
+        bracket=request.bracket,
+        index=request.index,
+        rung=request.rung,
+        parent=request.parent,
+        from_epoch=request.from_epoch,
+        to_epoch=request.to_epoch,
+        status="failed",
+        score=None,
+        best_epoch=None,
+        executions=(),
+        failure=failure,
+        error=error,
+        seconds=round(time.monotonic() - slot.started, 3),
+        worker=f"{socket.gethostname()}:{slot.pid}",
+    )

@@ -1,0 +1,93 @@
+"""All that a process needs to run a search's trials, in a form that travels between processes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from job.records import Direction
+from job.spec import JobSpec
+from job.spec.checks import objective_of
+
+if TYPE_CHECKING:
+    from job.data import Dataset
+    from job.models import BuiltInHyperModel
+    from job.training.trial import TrialSetting
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPlan:
+    """What to train, on which files.
+
+    Attributes:
+        prepared_file, labels_file: `.npy` files of the training rows and, after them, the validation rows.
+        train_rows: how many of them are training rows.
+        input_shape: of one prepared row.
+        checkpoints, tensorboard: the folders that trials write to.
+    """
+
+    spec: JobSpec
+    prepared_file: Path
+    labels_file: Path
+    train_rows: int
+    input_shape: tuple[int, ...]
+    class_count: int
+    objective: str
+    direction: Direction
+    checkpoints: Path
+    tensorboard: Path | None
+
+    def hypermodel(self) -> "BuiltInHyperModel":
+        """The builder that the spec names, over the spec's space. Imports TensorFlow."""
+        from job.models import BUILDER_CLASSES  # noqa: PLC0415 - see above
+
+        builder = BUILDER_CLASSES[self.spec.model.builder]
+        return builder(self.spec.space, input_shape=self.input_shape, class_count=self.class_count)
+
+    def open(self) -> "TrialSetting":
+        """Place the rows on this process's device. Imports TensorFlow."""
+        import numpy as np  # noqa: PLC0415 - see above
+
+        from job.training.epochs import DeviceRows  # noqa: PLC0415
+        from job.training.stopping import EarlyStopping  # noqa: PLC0415
+        from job.training.trial import TrialSetting  # noqa: PLC0415
+
+        x = np.load(self.prepared_file, mmap_mode="r", allow_pickle=False)
+        y = np.load(self.labels_file, mmap_mode="r", allow_pickle=False)
+        timeout = self.spec.limits.trial_timeout
+        stopping = self.spec.early_stopping
+        return TrialSetting(
+            hypermodel=self.hypermodel(),
+            train=DeviceRows.place(x[: self.train_rows], y[: self.train_rows]),
+            validation=DeviceRows.place(x[self.train_rows :], y[self.train_rows :]),
+            objective=self.objective,
+            direction=self.direction,
+            checkpoints=self.checkpoints,
+            timeout=None if timeout is None else timeout.total_seconds(),
+            tensorboard=self.tensorboard,
+            compile_mode=self.spec.training.compile,
+            precision=self.spec.training.precision,
+            early_stopping=None if stopping.patience is None else EarlyStopping(stopping.patience, stopping.min_delta),
+        )
+
+
+def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
+    """The plan of a search over a data set's training and validation rows.
+
+    Args:
+        spec: what to search.
+        dataset: what to train on.
+        scratch: a local folder for checkpoints and TensorBoard logs.
+    """
+    objective = objective_of(spec.search)
+    return TrialPlan(
+        spec=spec,
+        prepared_file=dataset.prepared_file,
+        labels_file=dataset.labels_file,
+        train_rows=dataset.train_rows,
+        input_shape=dataset.preparation.input_shape,
+        class_count=len(dataset.class_names),
+        objective=objective.name,
+        direction=objective.direction,
+        checkpoints=scratch / "checkpoints",
+        tensorboard=scratch / "tensorboard" if spec.logs.tensorboard else None,
+    )
