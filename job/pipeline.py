@@ -24,10 +24,13 @@ from job.records import Failure, Manifest
 from job.report.summary import result_lines
 from job.resolve import require_access, storage_options
 from job.run_state import RunState
+from job.search.executors import open_executor
+from job.search.trial_plan import trial_plan
 from job.settings import Settings
 from job.signals import signals_as_errors
 from job.spec import JobSpec
 from job.store import ObjectStore, open_store
+from job.training.device import prepare_process
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,28 +94,28 @@ def _tune(run: _Run) -> None:
     state = RunState(run.publication)
     state.pin_spec(run.spec)
     with run.stage("data"):
-        from job.training.device import prepare_process  # noqa: PLC0415 - the modules below import TensorFlow
-
-        device = prepare_process(threads=1)
-        from job import artifacts, stages  # noqa: PLC0415 - likewise; the device must be prepared first
-        from job.data import load_dataset  # noqa: PLC0415
+        from job.data import load_dataset  # noqa: PLC0415 - NumPy; a published run does without
 
         dataset = load_dataset(run.spec.data, seed=run.spec.seed, scratch=run.scratch)
-        state.pin_inputs(dataset.summary(), stages.versions())
         get_logger().info("data ready", **dataset.profile(), notes=dataset.notes)
-    hypermodel = stages.build_hypermodel(run.spec, dataset)
-    with run.stage("search"):
+    plan = trial_plan(run.spec, dataset, run.scratch)
+    log_fields = {"run_id": run.publication.layout.run_id, "stage": "search"}
+    with run.stage("search"), open_executor(run.spec, plan, log_fields=log_fields) as executor:
+        # The workers import TensorFlow while this process does.
+        device = prepare_process(threads=run.spec.resources.threads_per_trial)
+        from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured now
+
+        state.pin_inputs(dataset.summary(), stages.versions())
         result = stages.search(
             run.spec,
-            dataset,
-            hypermodel,
-            scratch=run.scratch,
+            plan,
+            executor,
             known=state.trial_records(),
             store_record=state.store_record,
             console=run.console,
         )
     with run.stage("retrain"):
-        trained = stages.retrain(run.spec, dataset, hypermodel, result, run.scratch)
+        trained = stages.retrain(run.spec, dataset, plan, result)
     with run.stage("evaluate"):
         evaluation = stages.evaluate(trained, dataset)
     results = artifacts.RunResults(

@@ -1,19 +1,19 @@
 """What a job would do, worked out from its spec alone: no training, no data, no store."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from job.layout import FAILURE, RUN_ENTRIES, TENSORBOARD_FOLDER, RunLayout, latest_key
-from job.schedule import Schedule
+from job.resources import Resources, available_resources
+from job.schedule import Bracket, Schedule
+from job.slots import slot_count
 from job.spaces import BUILDERS, AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry, Scalar, space_size
 from job.spec import JobSpec
 from job.spec.checks import objective_of
 from job.spec.datasets import DATASETS
 from job.spec.quantities import format_duration
 
-# The executor of this version runs trials in the job's own process, one after the other.
-TRIALS_AT_A_TIME = 1
 UNKNOWN_RUN_ID = "<made at start>"
 
 _SHOWN_VALUES = 8
@@ -41,6 +41,7 @@ class Plan:
         space: the entries that are searched, in the order in which they are sampled.
         constants: the builder's hyperparameters that are not searched.
         points: the number of distinct configurations of the space; None if an entry is continuous.
+        trials_at_a_time: on the machine that the plan was made on.
         written: URL and meaning of every object that the run will leave.
         warnings: what the user may not have meant.
     """
@@ -51,13 +52,20 @@ class Plan:
     space: dict[str, AnyEntry]
     constants: dict[str, Scalar]
     points: int | None
+    trials_at_a_time: int
     written: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
 
 
-def make_plan(spec: JobSpec, run_id: str | None = None) -> Plan:
-    """Work the plan out; `run_id` None means that the run gets its id when it starts."""
-    schedule = spec.search.planned()
+def make_plan(spec: JobSpec, run_id: str | None = None, resources: Resources | None = None) -> Plan:
+    """Work the plan out.
+
+    Args:
+        spec: what to do.
+        run_id: None means that the run gets its id when it starts.
+        resources: what there is to run on; None for this machine.
+    """
+    schedule = spec.planned()
     builder = BUILDERS[spec.model.builder]
     space = builder.resolve(spec.space)
     points = space_size(space)
@@ -68,6 +76,7 @@ def make_plan(spec: JobSpec, run_id: str | None = None) -> Plan:
         space=space,
         constants={name: value for name, value in builder.constants().items() if name not in space},
         points=points,
+        trials_at_a_time=slot_count(spec, resources or available_resources()),
         written=tuple(_written(spec, run_id or UNKNOWN_RUN_ID)),
         warnings=tuple(_warnings(spec, schedule, points)),
     )
@@ -85,16 +94,27 @@ def _written(spec: JobSpec, run_id: str) -> list[tuple[str, str]]:
 def _warnings(spec: JobSpec, schedule: Schedule, points: int | None) -> list[str]:
     warnings = []
     if points is not None and points < schedule.configurations:
+        what_follows = (
+            "rungs will run fewer trials than planned"
+            if spec.search.algorithm == "hyperband"
+            else "the search ends when each was tried"
+        )
         warnings.append(
             f"the space has {points} points, fewer than the {schedule.configurations} configurations that the schedule "
-            "starts: rungs will run fewer trials than planned"
+            f"starts: {what_follows}"
         )
-    wanted = spec.limits.max_concurrent_trials
-    if wanted != "auto" and wanted > TRIALS_AT_A_TIME:
+    wanted, useful = spec.limits.max_concurrent_trials, spec.search.lag + 1
+    if spec.search.algorithm == "bayesian" and wanted != "auto" and wanted > useful:
         warnings.append(
-            f"limits.max_concurrent_trials is {wanted}, but this version runs one trial at a time, in one process"
+            f"limits.max_concurrent_trials is {wanted}, but with a search.lag of {spec.search.lag} no more than "
+            f"{useful} trials run at a time"
         )
     return warnings
+
+
+def _brackets(schedule: Schedule) -> list[Bracket]:
+    """The first iteration's, without what a limit cuts off."""
+    return [bracket for iteration, bracket in schedule.runs() if iteration == 0]
 
 
 def plan_document(plan: Plan) -> dict[str, Any]:
@@ -115,12 +135,12 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                         for rung in bracket.rungs
                     ],
                 }
-                for bracket in schedule.brackets
+                for bracket in _brackets(schedule)
             ],
             "configurations": schedule.configurations,
             "trials": schedule.trials,
             "epochs": schedule.epochs,
-            "trials_at_a_time": TRIALS_AT_A_TIME,
+            "trials_at_a_time": plan.trials_at_a_time,
         },
         "space": {
             "points": plan.points,
@@ -160,13 +180,21 @@ def _overview(plan: Plan) -> Table:
     objective = objective_of(spec.search)
     dataset = DATASETS.get(spec.data.source)
     data = f" ({dataset.meaning}; {dataset.rows} rows, {dataset.classes} classes)" if dataset else ""
-    times = "" if schedule.iterations == 1 else f", {schedule.iterations} times"
     limits = [
         f"{name} {format_duration(limit)}"
         for name, limit in (("whole search", spec.limits.timeout), ("one trial", spec.limits.trial_timeout))
         if limit is not None
     ]
     epochs = "the best trial's epochs" if spec.retrain.epochs == "auto" else f"{spec.retrain.epochs} epochs"
+    cut = f" (limits.max_total_trials of {replace(schedule, max_trials=None).trials})" if schedule.is_cut else ""
+    stop = [
+        *([] if spec.stop.target is None else [f"at a score of {spec.stop.target:g}"]),
+        *(
+            []
+            if spec.stop.no_improvement is None
+            else [f"after {spec.stop.no_improvement} trials without a better score"]
+        ),
+    ]
     seeds = "" if spec.retrain.seeds == 1 else f", {spec.retrain.seeds} seeds"
     rows = [
         ("name", spec.name),
@@ -174,14 +202,22 @@ def _overview(plan: Plan) -> Table:
         ("data", f"{spec.data.source}{data}"),
         ("model", spec.model.builder),
         ("objective", f"{objective.name} ({objective.direction})"),
-        ("search", f"{spec.search.algorithm}, {len(schedule.brackets)} brackets{times}"),
+        ("search", _search_in_words(spec, schedule)),
         ("configurations", f"{schedule.configurations} of {_points_in_words(plan.points)}"),
-        ("trials", f"{schedule.trials}, {TRIALS_AT_A_TIME} at a time"),
+        ("trials", f"{schedule.trials}{cut}, {plan.trials_at_a_time} at a time"),
         ("epochs", str(schedule.epochs)),
         *((("time limits", ", ".join(limits)),) if limits else ()),
+        *((("stops early", " or ".join(stop)),) if stop else ()),
         ("retrain", f"on {spec.retrain.on}, {epochs}{seeds}"),
     ]
     return Table("Plan", ("what", "value"), tuple(rows))
+
+
+def _search_in_words(spec: JobSpec, schedule: Schedule) -> str:
+    if spec.search.algorithm != "hyperband":
+        return f"{spec.search.algorithm}, {spec.search.max_epochs} epochs each"
+    times = "" if schedule.iterations == 1 else f", {schedule.iterations} times"
+    return f"hyperband, {len(_brackets(schedule))} brackets{times}"
 
 
 def _points_in_words(points: int | None) -> str:
@@ -191,7 +227,7 @@ def _points_in_words(points: int | None) -> str:
 def _search_table(schedule: Schedule) -> Table:
     rows = [
         (str(bracket.number), str(number), str(rung.size), f"{rung.from_epoch} to {rung.to_epoch}", str(rung.epochs))
-        for bracket in schedule.brackets
+        for bracket in _brackets(schedule)
         for number, rung in enumerate(bracket.rungs)
     ]
     return Table("Search", ("bracket", "rung", "trials", "epochs each", "epochs in all"), tuple(rows))

@@ -1,4 +1,4 @@
-"""Hyperband's arithmetic: brackets, rungs, trials and epochs. Pure.
+"""A search's arithmetic: brackets, rungs, trials and epochs. Pure.
 
 Two schedules. `keras_tuner` is KerasTuner 1.4's (`keras_tuner/src/tuners/hyperband.py`), so that results compare.
 `paper` is Algorithm 1 of Li, Jamieson, DeSalvo, Rostamizadeh and Talwalkar, "Hyperband: A Novel Bandit-Based
@@ -6,7 +6,7 @@ Approach to Hyperparameter Optimization" (JMLR 2018), with budgets in whole epoc
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 ScheduleKind = Literal["keras_tuner", "paper"]
@@ -33,34 +33,64 @@ class Bracket:
     number: int
     rungs: tuple[Rung, ...]
 
+    @property
+    def trials(self) -> int:
+        """Planned trials of all rungs."""
+        return sum(rung.size for rung in self.rungs)
+
+    def first(self, trials: int) -> "Bracket | None":
+        """The bracket without what comes after so many trials, rung by rung; None where nothing is left."""
+        rungs: list[Rung] = []
+        for rung in self.rungs:
+            if trials > 0:
+                rungs.append(replace(rung, size=min(rung.size, trials)))
+            trials -= rung.size
+        return Bracket(self.number, tuple(rungs)) if rungs else None
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """All brackets of one iteration, the most aggressively halving first; repeated `iterations` times."""
+    """All brackets of one iteration, the most aggressively halving first; repeated `iterations` times.
+
+    Attributes:
+        max_trials: the plan ends after so many trials, in address order; None for all. A rung that it cuts runs fewer
+            trials: of those below it, the best.
+    """
 
     brackets: tuple[Bracket, ...]
     iterations: int
+    max_trials: int | None = None
 
     def runs(self) -> Iterator[tuple[int, Bracket]]:
         """(iteration, bracket) in the order in which they start."""
+        left = self.max_trials
         for iteration in range(self.iterations):
             for bracket in self.brackets:
-                yield iteration, bracket
+                planned = bracket if left is None else bracket.first(left)
+                if planned is None:
+                    return
+                yield iteration, planned
+                left = None if left is None else left - planned.trials
 
     @property
     def trials(self) -> int:
         """Planned trials, each rung's counted for itself as KerasTuner does."""
-        return self.iterations * sum(rung.size for bracket in self.brackets for rung in bracket.rungs)
+        return sum(bracket.trials for _, bracket in self.runs())
 
     @property
     def configurations(self) -> int:
         """Planned distinct configurations: the trials of the first rungs."""
-        return self.iterations * sum(bracket.rungs[0].size for bracket in self.brackets)
+        return sum(bracket.rungs[0].size for _, bracket in self.runs())
 
     @property
     def epochs(self) -> int:
         """Planned epochs; a promoted trial continues, so its earlier epochs count once."""
-        return self.iterations * sum(rung.epochs for bracket in self.brackets for rung in bracket.rungs)
+        return sum(rung.epochs for _, bracket in self.runs() for rung in bracket.rungs)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether `max_trials` leaves anything out."""
+        return self.max_trials is not None and self.max_trials < replace(self, max_trials=None).trials
 
 
 def hyperband_schedule(
@@ -92,6 +122,11 @@ def hyperband_schedule(
     rungs = _keras_tuner_rungs if kind == "keras_tuner" else _paper_rungs
     brackets = tuple(Bracket(number, rungs(max_epochs, factor, number, count)) for number in reversed(range(count)))
     return Schedule(brackets, iterations)
+
+
+def straight_schedule(trials: int, max_epochs: int) -> Schedule:
+    """Trials that each train from 0 to `max_epochs` epochs: one bracket of one rung."""
+    return Schedule((Bracket(0, (Rung(trials, 0, max_epochs),)),), 1)
 
 
 def _bracket_count(max_epochs: int, factor: int, min_epochs: int) -> int:

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 import keras_tuner
 
 from job.data import Dataset
-from job.models import BUILDER_CLASSES, BuiltInHyperModel
+from job.models import BuiltInHyperModel
 from job.progress import SearchDisplay
 from job.records import Lineage, SearchResult, TrialRecord
 from job.retrain import Retraining, TrainedModel, evaluate
-from job.search import Driver, HyperbandOracle, InlineExecutor, SearchLimits
+from job.search.algorithms import make_oracle, search_limits
+from job.search.driver import Driver
+from job.search.executors import Executor
+from job.search.trial_plan import TrialPlan
 from job.settings import Settings
 from job.spec import JobSpec
-from job.spec.checks import objective_of
 from job.training.device import Device
-from job.training.epochs import DeviceRows
-from job.training.trial import TrialSetting, best_checkpoint, last_checkpoint, run_trial
+from job.training.trial import best_checkpoint, last_checkpoint
 from job.version import VERSION
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
-    "build_hypermodel",
     "evaluate",
     "lineage_of",
     "retrain",
@@ -42,12 +42,6 @@ __all__ = [
 _VERSIONED = ("keras", "keras-tuner", "numpy", "scikit-learn", "tensorflow", "tensorflow-cpu")
 
 
-def build_hypermodel(spec: JobSpec, dataset: Dataset) -> BuiltInHyperModel:
-    """The builder that the spec names, over the spec's space, for this data."""
-    builder = BUILDER_CLASSES[spec.model.builder]
-    return builder(spec.space, input_shape=dataset.preparation.input_shape, class_count=len(dataset.class_names))
-
-
 def frozen_space(hypermodel: BuiltInHyperModel) -> keras_tuner.HyperParameters:
     """The space as the model declares it with default values; nothing is added to it later."""
     hp = keras_tuner.HyperParameters()
@@ -57,10 +51,9 @@ def frozen_space(hypermodel: BuiltInHyperModel) -> keras_tuner.HyperParameters:
 
 def search(  # noqa: PLR0913 - this is where the parts of a search are wired together
     spec: JobSpec,
-    dataset: Dataset,
-    hypermodel: BuiltInHyperModel,
+    plan: TrialPlan,
+    executor: Executor,
     *,
-    scratch: Path,
     known: Mapping[str, TrialRecord],
     store_record: Callable[[TrialRecord], None],
     console: "Console | None",
@@ -69,9 +62,8 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
 
     Args:
         spec: what to search and how hard.
-        dataset: only its train and validation splits are used.
-        hypermodel: what is trained.
-        scratch: a folder for checkpoints and TensorBoard logs.
+        plan: what the executor's workers train.
+        executor: where trials run.
         known: trial records of earlier starts of this run.
         store_record: keeps each new record.
         console: where to show progress; None for not at all.
@@ -79,53 +71,32 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
     Raises:
         SearchFailedError: no usable trial.
     """
-    schedule = spec.search.planned()
-    objective = objective_of(spec.search)
-    limits = spec.limits
-    checkpoints = checkpoint_folder(scratch)
-    setting = TrialSetting(
-        hypermodel=hypermodel,
-        train=DeviceRows.place(dataset.prepared_train, dataset.train.y),
-        validation=DeviceRows.place(dataset.prepared_validation, dataset.validation.y),
-        objective=objective.name,
-        direction=objective.direction,
-        checkpoints=checkpoints,
-        timeout=limits.trial_timeout.total_seconds() if limits.trial_timeout else None,
-        tensorboard=tensorboard_folder(scratch) if spec.logs.tensorboard else None,
-    )
+    schedule = spec.planned()
+    objective = keras_tuner.Objective(plan.objective, plan.direction)
     with SearchDisplay(console, planned_trials=schedule.trials, planned_epochs=schedule.epochs) as display:
         driver = Driver(
-            HyperbandOracle(
-                keras_tuner.Objective(objective.name, objective.direction),
-                schedule,
-                frozen_space(hypermodel),
-                spec.seed,
-            ),
-            InlineExecutor(lambda request: run_trial(request, setting)),
-            SearchLimits(
-                timeout=limits.timeout.total_seconds() if limits.timeout else None,
-                max_retries_per_trial=limits.max_retries_per_trial,
-                max_consecutive_failed_trials=limits.max_consecutive_failed_trials,
-            ),
+            make_oracle(spec, objective, frozen_space(plan.hypermodel()), known),
+            executor,
+            search_limits(spec),
             known=known,
             store_record=store_record,
-            discard=lambda trial_id: _delete_checkpoints(checkpoints, trial_id),
+            discard=lambda trial_id: _delete_checkpoints(plan.checkpoints, trial_id),
             observer=_DisplayObserver(display),
         )
         return driver.run()
 
 
-def retrain(
-    spec: JobSpec, dataset: Dataset, hypermodel: BuiltInHyperModel, result: SearchResult, scratch: Path
-) -> TrainedModel:
+def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResult) -> TrainedModel:
     """Train the best hyperparameters once more; see `job.retrain`."""
     return Retraining(
-        hypermodel=hypermodel,
+        hypermodel=plan.hypermodel(),
         dataset=dataset,
         result=result,
         spec=spec.retrain,
         seed=spec.seed,
-        checkpoints=checkpoint_folder(scratch),
+        checkpoints=plan.checkpoints,
+        compile_mode=spec.training.compile,
+        precision=spec.training.precision,
     ).run()
 
 
@@ -137,16 +108,6 @@ class _DisplayObserver:
         self._display.trial_ended(
             epochs=record.to_epoch - record.from_epoch, best_score=None if best is None else best.score
         )
-
-
-def checkpoint_folder(scratch: Path) -> Path:
-    """Where a search keeps its checkpoints."""
-    return scratch / "checkpoints"
-
-
-def tensorboard_folder(scratch: Path) -> Path:
-    """Where trials write TensorBoard logs."""
-    return scratch / "tensorboard"
 
 
 def _delete_checkpoints(folder: Path, trial_id: str) -> None:

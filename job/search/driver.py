@@ -8,7 +8,6 @@ the same loop, and needs no state of its own.
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from keras_tuner.engine.trial import Trial, TrialStatus
@@ -16,19 +15,12 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from job.errors import SearchFailedError, StateConflictError
 from job.logs import bound, get_logger
 from job.records import SearchResult, SearchTotals, TrialRecord
-from job.schedule import Schedule
+from job.search.addressed import Address, AddressedOracle
 from job.search.executors import Executor
-from job.search.oracle import Address, HyperbandOracle
-from job.training.trial import TrialRequest
+from job.search.kept_checkpoints import KeptCheckpoints
+from job.search.stopping import Judge, SearchLimits
 
-
-@dataclass(frozen=True, slots=True)
-class SearchLimits:
-    """What ends a search early; `timeout` in seconds, None for none."""
-
-    timeout: float | None
-    max_retries_per_trial: int
-    max_consecutive_failed_trials: int
+__all__ = ["Driver", "SearchLimits", "SearchObserver"]
 
 
 class SearchObserver(Protocol):
@@ -47,13 +39,13 @@ class Driver:
         executor: trains; owned from here on.
         known: records of an earlier start of this run, by trial id.
         store_record: keeps a new record for good; called once per ended trial.
-        discard: told of each trial whose checkpoints are no longer needed; the best trial's always are.
+        discard: told of each trial whose checkpoints are no longer needed; those of the result's best always are.
         clock: seconds on a steady clock.
     """
 
     def __init__(  # noqa: PLR0913 - the driver is where the parts meet
         self,
-        oracle: HyperbandOracle,
+        oracle: AddressedOracle,
         executor: Executor,
         limits: SearchLimits,
         *,
@@ -68,19 +60,21 @@ class Driver:
         self._limits = limits
         self._known = known
         self._store_record = store_record
-        self._discard = discard
         self._observer = observer
         self._clock = clock
         self._records: dict[str, TrialRecord] = {}
         self._running: dict[str, tuple[Trial, int]] = {}
         self._best: TrialRecord | None = None
-        # Trials that no rung needs any more, kept because they were the best.
-        self._outlived: set[str] = set()
-        self._consecutive_failures = 0
+        self._judge = Judge(limits, oracle.direction)
+        self._kept = KeptCheckpoints(self._rank, discard)
+        # Ended trials that no unfinished one precedes, in address order.
+        self._settled: list[str] = []
         self._stopped_by: str | None = None
+        # Whether the last of the settled trials is the last that counts.
+        self._is_decided = False
 
     def run(self) -> SearchResult:
-        """Search until the oracle stops, a limit is reached, or too many trials fail in a row.
+        """Search until the oracle stops, a limit or a stopping rule is met, or too many trials fail in a row.
 
         Raises:
             SearchFailedError: no trial completed, or `max_consecutive_failed_trials` failed in a row.
@@ -90,7 +84,8 @@ class Driver:
         while True:
             self._check_timeout(started)
             self._fill_slots()
-            if not self._running:
+            # Trials under way that do not count any more are the executor's to end.
+            if not self._running or self._is_decided:
                 break
             self._take_one_record()
         return self._result()
@@ -125,21 +120,7 @@ class Driver:
             )
 
     def _submit(self, trial: Trial) -> None:
-        address = self._oracle.addresses[trial.trial_id]
-        parent = address.parent()
-        values = trial.hyperparameters.values
-        request = TrialRequest(
-            trial_id=trial.trial_id,
-            hyperparameters=self._oracle.user_hyperparameters(trial),
-            iteration=address.iteration,
-            bracket=address.bracket,
-            index=address.index,
-            rung=address.rung,
-            parent=None if parent is None else parent.trial_id,
-            from_epoch=values["tuner/initial_epoch"],
-            to_epoch=values["tuner/epochs"],
-            seed=address.lineage_seed(self._oracle.seed),
-        )
+        request = self._oracle.request_of(trial)
         with bound(trial_id=request.trial_id, bracket=request.bracket, rung=request.rung):
             get_logger().info(
                 "trial started",
@@ -174,18 +155,33 @@ class Driver:
         trial.message = record.error
         oracle.end_trial(trial)
         self._records[record.trial_id] = record
-        self._count_failure(record)
-        decided = oracle.take_discardable()
+        if self._judge.reaches_target(record):
+            oracle.stop_after(record.trial_id)
         if record.score is not None and (self._best is None or self._rank(record) < self._rank(self._best)):
-            if self._best is not None and self._best.trial_id in self._outlived:
-                decided.append(self._best.trial_id)
             self._best = record
-        for trial_id in decided:
-            if self._best is not None and trial_id == self._best.trial_id:
-                self._outlived.add(trial_id)
-            else:
-                self._discard(trial_id)
+        self._kept.ended(record, oracle.take_discardable())
         self._announce(record)
+        for trial_id in oracle.take_settled():
+            self._settle(self._records[trial_id])
+            if self._is_decided:
+                break
+
+    def _settle(self, record: TrialRecord) -> None:
+        """Judge a trial that has ended, as all before it have."""
+        self._settled.append(record.trial_id)
+        self._kept.settled(record)
+        reason = self._judge.see(record)
+        if reason is not None:
+            self._is_decided = True
+            self._stopped_by = reason
+            left_out = sorted(self._records.keys() - set(self._settled))
+            get_logger().info(
+                "search stopped",
+                reason=reason,
+                trial_id=record.trial_id,
+                left_out=left_out,
+                under_way=sorted(self._running),
+            )
 
     def _rank(self, record: TrialRecord) -> tuple[float, tuple[int, ...]]:
         """Smaller is better: by score, then by address, so that the order in which trials end does not matter."""
@@ -208,38 +204,31 @@ class Driver:
             get_logger().warning("trial failed", **fields, error=record.error, attempts=record.attempts)
         self._observer.trial_ended(record, self._best)
 
-    def _count_failure(self, record: TrialRecord) -> None:
-        self._consecutive_failures = self._consecutive_failures + 1 if record.status == "failed" else 0
-        if self._consecutive_failures >= self._limits.max_consecutive_failed_trials:
-            raise SearchFailedError(
-                f"{self._consecutive_failures} trials failed in a row; the last one, {record.trial_id}: {record.error}",
-                advice="the trials' records say how each one failed",
-            )
-
     def _result(self) -> SearchResult:
-        best = self._best
+        counted = [self._records[name] for name in self._settled] if self._is_decided else list(self._records.values())
+        best = min((record for record in counted if record.score is not None), key=self._rank, default=None)
         if best is None:
             reason = self._stopped_by or "every trial failed"
             raise SearchFailedError(f"no trial completed: {reason}")
-        return SearchResult(
-            best=best,
-            trials=tuple(sorted(self._records.values(), key=_position)),
-            totals=self._totals(self._oracle.schedule),
-        )
+        self._kept.only(best)
+        trials = sorted(counted, key=_position)
+        return SearchResult(best=best, trials=tuple(trials), totals=self._totals(trials))
 
-    def _totals(self, schedule: Schedule) -> SearchTotals:
-        records = self._records.values()
+    def _totals(self, counted: list[TrialRecord]) -> SearchTotals:
+        schedule = self._oracle.schedule
+        if self._stopped_by is None and schedule.is_cut:
+            self._stopped_by = f"limits.max_total_trials ({schedule.max_trials})"
         return SearchTotals(
-            algorithm="hyperband",
+            algorithm=self._oracle.algorithm,
             objective=self._oracle.objective.name,
             direction=self._oracle.direction,
             planned_trials=schedule.trials,
             planned_epochs=schedule.epochs,
-            trials=len(records),
-            failed_trials=sum(record.status == "failed" for record in records),
-            epochs=sum(len(execution.epochs) for record in records for execution in record.executions),
+            trials=len(counted),
+            failed_trials=sum(record.status == "failed" for record in counted),
+            epochs=sum(len(execution.epochs) for record in counted for execution in record.executions),
             stopped_by=self._stopped_by,
-            shortfalls=tuple(self._oracle.shortfalls()),
+            shortfalls=tuple(self._oracle.shortfalls(self._settled if self._is_decided else None)),
         )
 
 

@@ -5,11 +5,14 @@ is promoted early only when no unfinished one can take its place, so the order i
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from job.records import Direction, RungShortfall
 from job.schedule import Bracket
+
+EXHAUSTED = "the space has no more unused points"
+STOPPED = "the search was stopped before"
 
 
 @dataclass(slots=True)
@@ -23,6 +26,8 @@ class _RungState:
     promoted: int = 0
     # (sort key, index) of completed trials that are not promoted yet; the best first.
     waiting: list[tuple[float, int]] = field(default_factory=list)
+    # Indexes in the order of their starts; of a first rung they count up, and are not kept.
+    members: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +56,65 @@ class BracketRun:
         self._rungs = [_RungState(rung.size, -(-rung.size * configurations // planned)) for rung in bracket.rungs]
         self._reasons: dict[int, str] = {}
         self._discardable: list[Place] = []
+        self._last: Place | None = None
         if configurations < planned:
             for number in range(len(self._rungs)):
-                self._reasons[number] = "the space has no more unused points"
+                self._reasons[number] = EXHAUSTED
 
     def next_place(self) -> Place | None:
-        """Start one more trial: the highest rung that can; None if all wait for trials under way."""
-        for number in range(len(self._rungs) - 1, 0, -1):
-            index = self._pop_promotable(number - 1)
-            if index is not None:
-                self._rungs[number].started += 1
-                return Place(number, index)
-        first = self._rungs[0]
-        if first.started < first.expected:
-            first.started += 1
-            return Place(0, first.started - 1)
-        return None
-
-    def _pop_promotable(self, number: int) -> int | None:
-        rung, above = self._rungs[number], self._rungs[number + 1]
-        unpromoted = rung.finished - rung.promoted
-        if rung.promoted >= above.expected or not rung.waiting or unpromoted <= rung.expected - above.expected:
+        """Start one more trial: the longest that can, of equals the lowest rung; None if all wait for others."""
+        number = self._startable()
+        if number is None:
             return None
-        rung.promoted += 1
-        index = heapq.heappop(rung.waiting)[1]
-        self._discard_losers(number)
-        return index
+        rung = self._rungs[number]
+        rung.started += 1
+        if number == 0:
+            return Place(0, rung.started - 1)
+        below = self._rungs[number - 1]
+        below.promoted += 1
+        index = heapq.heappop(below.waiting)[1]
+        rung.members.append(index)
+        self._discard_losers(number - 1)
+        return Place(number, index)
+
+    def next_length(self) -> int | None:
+        """The epochs of the trial that `next_place` would start; None where there is none."""
+        number = self._startable()
+        return None if number is None else self._length(number)
+
+    def stop_after(self, place: Place) -> None:
+        """Start nothing that follows this place, but for others of its rung where that is not the first."""
+        self._last = place
+
+    def _length(self, number: int) -> int:
+        rung = self.bracket.rungs[number]
+        return rung.to_epoch - rung.from_epoch
+
+    def _startable(self) -> int | None:
+        startable = [number for number in range(len(self._rungs)) if self._can_start(number)]
+        return max(startable, key=self._length, default=None)
+
+    def _can_start(self, number: int) -> bool:
+        rung = self._rungs[number]
+        if rung.started >= rung.expected or (self._last is not None and number > self._last.rung):
+            return False
+        if number == 0:
+            return self._last is None or self._last.rung > 0 or rung.started <= self._last.index
+        below = self._rungs[number - 1]
+        unpromoted = below.finished - below.promoted
+        return bool(below.waiting) and unpromoted > below.expected - rung.expected
+
+    def members(self, number: int) -> list[int] | None:
+        """The indexes that run in a rung, in order; None while that is not decided."""
+        rung = self._rungs[number]
+        if number == 0:
+            return list(range(rung.expected))
+        below = self._rungs[number - 1]
+        if below.finished < below.expected:
+            return None
+        return sorted(
+            [*rung.members, *(index for _, index in heapq.nsmallest(rung.expected - rung.started, below.waiting))]
+        )
 
     def finish(self, place: Place, score: float | None) -> None:
         """A trial has ended: with its score, or None where it failed."""
@@ -119,15 +157,23 @@ class BracketRun:
         taken, self._discardable = self._discardable, []
         return taken
 
-    def shortfalls(self) -> Iterator[RungShortfall]:
-        """The rungs that run fewer trials than planned, and why."""
+    def shortfalls(self, counted: Sequence[int] | None = None) -> Iterator[RungShortfall]:
+        """The rungs that run fewer trials than planned, and why.
+
+        Args:
+            counted: how many trials of each rung count, where not all that have ended do.
+        """
+        is_whole = True
         for number, rung in enumerate(self._rungs):
-            if rung.finished < rung.planned:
+            actual = rung.finished if counted is None else counted[number]
+            # What has become of a rung beyond the last trial that counts is chance, and so would be its reason.
+            is_whole = is_whole and (counted is None or actual == rung.expected)
+            if actual < rung.planned:
                 yield RungShortfall(
                     iteration=self.iteration,
                     bracket=self.bracket.number,
                     rung=number,
                     planned=rung.planned,
-                    actual=rung.finished,
-                    reason=self._reasons.get(number, "the search was stopped before"),
+                    actual=actual,
+                    reason=self._reasons.get(number, STOPPED) if is_whole else STOPPED,
                 )

@@ -1,63 +1,26 @@
-"""KerasTuner's Hyperband oracle, made exact.
+"""KerasTuner's Hyperband oracle, made exact: addressed sampling, and rungs that are filled as planned.
 
-A subclass of `keras_tuner.oracles.HyperbandOracle` that keeps its interface (`create_trial`, `update_trial`,
-`end_trial`, `get_best_trials`) and replaces what decides:
-
-- a configuration is a function of (seed, iteration, bracket, index) and the space (`sampling.py`);
-- a trial's id is its address, `h0-b2-i007-r1`: iteration, bracket, index in the bracket's first rung, rung;
-- a rung is filled as planned while completed trials remain, failed ones rank last (`halving.py`);
-- the space is frozen before the first trial: entries that appear later take their defaults;
-- nothing is written to disk: a resumed search asks for the same addresses again and is given their records.
-
-One thread owns an oracle; it is not synchronised.
+A subclass of `keras_tuner.oracles.HyperbandOracle` that keeps its interface and replaces what decides: a configuration
+is a function of (seed, iteration, bracket, index) and the space (`sampling.py`), and a rung is filled as planned while
+completed trials remain, failed ones rank last (`halving.py`).
 """
 
-import math
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import keras_tuner
-from keras_tuner.engine.trial import Trial, TrialStatus
 
-from job.records import Direction, Hyperparameters, RungShortfall, hyperparameters_of
+from job.records import Hyperparameters, RungShortfall
 from job.schedule import Bracket, Schedule
+from job.search.addressed import Address, AddressedOracle
 from job.search.halving import BracketRun, Place
 from job.search.sampling import AddressedSampler
-from job.seeds import derive_seed
+
+__all__ = ["Address", "HyperbandOracle"]
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a trial stands in the search."""
-
-    iteration: int
-    bracket: int
-    index: int
-    rung: int
-
-    @property
-    def trial_id(self) -> str:
-        """`h0-b2-i007-r1`; sorts in address order within a bracket of up to 1,000 configurations."""
-        return f"h{self.iteration}-b{self.bracket}-i{self.index:03d}-r{self.rung}"
-
-    @property
-    def position(self) -> tuple[int, ...]:
-        """Address order: iterations, then brackets from the most halving one, then rungs, then indexes."""
-        return (self.iteration, -self.bracket, self.rung, self.index)
-
-    def parent(self) -> "Address | None":
-        """The trial of the rung below that this one continues."""
-        if self.rung == 0:
-            return None
-        return Address(self.iteration, self.bracket, self.index, self.rung - 1)
-
-    def lineage_seed(self, seed: int) -> int:
-        """The seed that all rungs of this configuration train with."""
-        return derive_seed(seed, "lineage", self.iteration, self.bracket, self.index)
-
-
-class HyperbandOracle(keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]  # KerasTuner has no annotations
+class HyperbandOracle(AddressedOracle, keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc]  # no annotations
     """An exact Hyperband over a given schedule.
 
     Args:
@@ -65,7 +28,12 @@ class HyperbandOracle(keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc
         schedule: the brackets and rungs to run.
         space: the frozen search space.
         seed: any whole number; 0 is a seed.
+        opens_iterations: all brackets of an iteration are open at once, so that the longest trials start first and
+            the search's end is short; where a search may be stopped, one after the other finds good scores sooner.
+            What is tried and promoted is the same.
     """
+
+    algorithm = "hyperband"
 
     def __init__(
         self,
@@ -73,72 +41,76 @@ class HyperbandOracle(keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc
         schedule: Schedule,
         space: keras_tuner.HyperParameters,
         seed: int,
+        *,
+        opens_iterations: bool = False,
     ) -> None:
         super().__init__(
-            objective=objective,
+            objective,
+            schedule,
+            space,
+            seed,
             max_epochs=schedule.brackets[-1].rungs[-1].to_epoch,
             hyperband_iterations=schedule.iterations,
-            hyperparameters=space,
-            tune_new_entries=False,
-            seed=seed,
         )
-        # KerasTuner takes 0 for "no seed".
-        self.seed = seed
-        self.verbose = 0
-        self.schedule = schedule
-        self.direction: Direction = objective.direction
-        self.addresses: dict[str, Address] = {}
+        self._opens_iterations = opens_iterations
         self._sampler = AddressedSampler(space, seed)
         self._unopened = deque(schedule.runs())
+        self._runs: dict[tuple[int, int], BracketRun] = {}
         self._open: list[BracketRun] = []
-        self._closed: list[BracketRun] = []
-        self._discardable: list[str] = []
         self._configurations: dict[tuple[int, int, int], Hyperparameters] = {}
+        self._has_completed = False
 
-    def create_trial(self, tuner_id: str) -> Trial:
-        """The next trial to run: RUNNING; or IDLE if all wait for trials under way; or STOPPED at the end.
-
-        A tuner that has a trial under way is given that one, as KerasTuner does.
-        """
-        if tuner_id in self.ongoing_trials:
-            return self.ongoing_trials[tuner_id]
-        found = self._next_place()
-        if found is None:
-            status = TrialStatus.IDLE if self.ongoing_trials else TrialStatus.STOPPED
-            return Trial(hyperparameters=self.get_space(), trial_id="", status=status)
-        run, place = found
-        address = Address(run.iteration, run.bracket.number, place.index, place.rung)
+    def _next(self) -> tuple[Address, Hyperparameters, tuple[int, int]] | None:
+        run = self._longest_startable()
+        if run is None:
+            return None
+        place = run.next_place()
+        if place is None:
+            raise RuntimeError("a bracket that could start a trial does not")
         rung = run.bracket.rungs[place.rung]
-        hyperparameters = self.hyperparameters.copy()
-        hyperparameters.values = {
-            **self._configurations[run.iteration, run.bracket.number, place.index],
-            "tuner/epochs": rung.to_epoch,
-            "tuner/initial_epoch": rung.from_epoch,
-            "tuner/bracket": run.bracket.number,
-            "tuner/round": place.rung,
-        }
-        parent = address.parent()
-        if parent is not None:
-            hyperparameters.values["tuner/trial_id"] = parent.trial_id
-        trial = Trial(hyperparameters=hyperparameters, trial_id=address.trial_id, status=TrialStatus.RUNNING)
-        self.addresses[trial.trial_id] = address
-        self.trials[trial.trial_id] = trial
-        self.ongoing_trials[tuner_id] = trial
-        self.start_order.append(trial.trial_id)
-        return trial
+        values = self._configurations[run.iteration, run.bracket.number, place.index]
+        address = Address(run.iteration, run.bracket.number, place.index, place.rung)
+        return address, values, (rung.from_epoch, rung.to_epoch)
 
-    def _next_place(self) -> tuple[BracketRun, Place] | None:
-        """Brackets in their order; the next one opens when those open have nothing to start."""
+    def _longest_startable(self) -> BracketRun | None:
+        """The bracket with the longest trial to start, ties in address order.
+
+        Brackets open in their order. Until a trial has completed there is one at a time: a model that cannot be
+        trained fails `max_consecutive_failed_trials` in address order, which begins there.
+        """
+        self._open_rest_of_iteration()
         while True:
+            best: tuple[int, BracketRun] | None = None
             for run in self._open:
-                place = run.next_place()
-                if place is not None:
-                    return run, place
-            if not self._unopened:
+                length = run.next_length() if self._is_wanted(run) else None
+                if length is not None and (best is None or length > best[0]):
+                    best = (length, run)
+            if best is not None:
+                return best[1]
+            if not self._unopened or self._stop_after is not None:
                 return None
-            self._open.append(self._open_bracket(*self._unopened.popleft()))
+            self._open_next_bracket()
+            self._open_rest_of_iteration()
 
-    def _open_bracket(self, iteration: int, bracket: Bracket) -> BracketRun:
+    def _open_rest_of_iteration(self) -> None:
+        if self._opens_iterations and self._has_completed and self._stop_after is None and self._runs:
+            newest, _ = next(reversed(self._runs))
+            while self._unopened and self._unopened[0][0] == newest:
+                self._open_next_bracket()
+
+    def _is_wanted(self, run: BracketRun) -> bool:
+        last = self._stop_after
+        return last is None or (run.iteration, -run.bracket.number) <= (last.iteration, -last.bracket)
+
+    def stop_after(self, trial_id: str) -> None:
+        """Start nothing that follows this trial in address order, but for others of its rung; see there."""
+        super().stop_after(trial_id)
+        last = self._stop_after
+        if last is not None:
+            self._runs[last.iteration, last.bracket].stop_after(Place(last.rung, last.index))
+
+    def _open_next_bracket(self) -> None:
+        iteration, bracket = self._unopened.popleft()
         count = 0
         for index in range(bracket.rungs[0].size):
             values = self._sampler.draw(iteration, bracket.number, index)
@@ -146,89 +118,51 @@ class HyperbandOracle(keras_tuner.oracles.HyperbandOracle):  # type: ignore[misc
                 break
             self._configurations[iteration, bracket.number, index] = values
             count += 1
-        return BracketRun(iteration, bracket, count, self.direction)
+        run = BracketRun(iteration, bracket, count, self.direction)
+        self._runs[iteration, bracket.number] = run
+        if not run.done:
+            self._open.append(run)
 
-    def end_trial(self, trial: Trial) -> None:
-        """Take a trial's end: COMPLETED with its metrics reported by `update_trial`, anything else has failed.
-
-        A completed trial whose objective was not a finite number after every epoch has failed, too.
-        """
-        own = self.trials[trial.trial_id]
-        own.status, own.message = trial.status, trial.message
-        score: float | None = None
-        if own.status == TrialStatus.COMPLETED and self._has_finite_objective(own):
-            self.score_trial(own)
-            score = float(own.score)
-        else:
-            own.status = TrialStatus.FAILED
-        address = self.addresses[own.trial_id]
-        run = self._bracket_run(address)
+    def _finish(self, address: Address, score: float | None) -> None:
+        self._has_completed = self._has_completed or score is not None
+        run = self._runs[address.iteration, address.bracket]
         run.finish(Place(address.rung, address.index), score)
         self._discardable += [
             replace(address, rung=place.rung, index=place.index).trial_id for place in run.take_discardable()
         ]
-        self.end_order.append(own.trial_id)
-        for tuner_id in [t for t, ongoing in self.ongoing_trials.items() if ongoing is own]:
-            del self.ongoing_trials[tuner_id]
         if run.done:
             self._open.remove(run)
-            self._closed.append(run)
 
-    def _has_finite_objective(self, trial: Trial) -> bool:
-        name = self.objective.name
-        return trial.metrics.exists(name) and all(
-            math.isfinite(observation.mean()) for observation in trial.metrics.get_history(name)
-        )
+    def _in_order(self) -> Iterator[str | None]:
+        for iteration, bracket in self.schedule.runs():
+            while (run := self._runs.get((iteration, bracket.number))) is None:
+                yield None
+            for rung in range(len(bracket.rungs)):
+                while (members := run.members(rung)) is None:
+                    yield None
+                for index in members:
+                    trial_id = Address(iteration, bracket.number, index, rung).trial_id
+                    while trial_id not in self._ended:
+                        yield None
+                    yield trial_id
 
-    def score_trial(self, trial: Trial) -> None:
-        """A trial's score is its best objective over all epochs of its lineage.
-
-        A promoted trial's own epochs are its last; what its parents reached still counts.
-        """
-        super().score_trial(trial)
-        parent = self.addresses[trial.trial_id].parent()
-        if parent is None:
+    def shortfalls(self, counted: Sequence[str] | None = None) -> Iterator[RungShortfall]:
+        """Rungs that ran fewer trials than planned so far; see `AddressedOracle.shortfalls`."""
+        if counted is None:
+            for iteration, bracket in self.schedule.runs():
+                yield from self._run_or_fresh(iteration, bracket).shortfalls()
             return
-        inherited = self.trials[parent.trial_id]
-        if self.objective.better_than(inherited.score, trial.score):
-            trial.score, trial.best_step = inherited.score, inherited.best_step
+        places = [self.addresses[trial_id] for trial_id in counted]
+        counts = Counter((place.iteration, place.bracket, place.rung) for place in places)
+        is_over = False
+        for iteration, bracket in self.schedule.runs():
+            # What has become of the brackets that follow depends on how many trials ran beyond the last that counts.
+            run = self._fresh(iteration, bracket) if is_over else self._run_or_fresh(iteration, bracket)
+            yield from run.shortfalls([counts[iteration, bracket.number, n] for n in range(len(bracket.rungs))])
+            is_over = is_over or (iteration, bracket.number) == (places[-1].iteration, places[-1].bracket)
 
-    def get_best_trials(self, num_trials: int = 1) -> list[Trial]:
-        """Completed trials, the best first, ties in address order; then, if they are too few, the others."""
-        in_order = sorted(self.trials.values(), key=lambda trial: self.addresses[trial.trial_id].position)
-        completed = [trial for trial in in_order if trial.status == TrialStatus.COMPLETED]
-        sign = -1.0 if self.direction == "max" else 1.0
-        completed.sort(key=lambda trial: sign * trial.score)
-        others = [trial for trial in in_order if trial.status != TrialStatus.COMPLETED]
-        return [*completed, *others][:num_trials]
+    def _run_or_fresh(self, iteration: int, bracket: Bracket) -> BracketRun:
+        return self._runs.get((iteration, bracket.number)) or self._fresh(iteration, bracket)
 
-    def _bracket_run(self, address: Address) -> BracketRun:
-        return next(
-            run for run in self._open if (run.iteration, run.bracket.number) == (address.iteration, address.bracket)
-        )
-
-    def take_discardable(self) -> list[str]:
-        """Trials whose checkpoints no rung needs any more, each told once."""
-        taken, self._discardable = self._discardable, []
-        return taken
-
-    def shortfalls(self) -> Iterator[RungShortfall]:
-        """Rungs that ran fewer trials than planned so far; complete once the search has ended."""
-        # In the order in which they opened; they close in the order in which trials end.
-        for run in sorted([*self._closed, *self._open], key=lambda run: (run.iteration, -run.bracket.number)):
-            yield from run.shortfalls()
-        for iteration, bracket in self._unopened:
-            yield from BracketRun(iteration, bracket, bracket.rungs[0].size, self.direction).shortfalls()
-
-    def user_hyperparameters(self, trial: Trial) -> Hyperparameters:
-        """A trial's values without KerasTuner's bookkeeping."""
-        return hyperparameters_of(trial.hyperparameters.values)
-
-    def _save_trial(self, trial: Trial) -> None:
-        """Nothing: the driver stores a record of each ended trial."""
-
-    def save(self) -> None:
-        """Nothing: the state is rebuilt from the trials' records."""
-
-    def reload(self) -> None:
-        """Nothing: the state is rebuilt from the trials' records."""
+    def _fresh(self, iteration: int, bracket: Bracket) -> BracketRun:
+        return BracketRun(iteration, bracket, bracket.rungs[0].size, self.direction)

@@ -4,6 +4,7 @@ Nothing depends on what was drawn before, except that a point is not proposed tw
 addresses are visited in their fixed order, so that too is the same in every run.
 """
 
+import math
 import random
 from collections.abc import Iterator
 
@@ -15,6 +16,8 @@ from job.seeds import derive_seed
 
 # After so many draws that were all proposed before, what is left is small enough to be listed.
 _MAX_DRAWS = 200
+# Steps such as 0.1 have no exact binary form.
+_STEP_TOLERANCE = 1e-9
 
 _Key = tuple[tuple[str, HyperparameterValue], ...]
 
@@ -28,74 +31,91 @@ class AddressedSampler:
     """
 
     def __init__(self, space: keras_tuner.HyperParameters, seed: int) -> None:
+        self._space = space
         self._entries = list(space.space)
         self._seed = seed
         self._used: set[_Key] = set()
-        self._exhausted = False
+        # Every point that is not used, once so few are left that they are listed.
+        self._unused: dict[_Key, Hyperparameters] | None = None
 
     def draw(self, *address: int) -> Hyperparameters | None:
         """The configuration at an address; None once every point of the space is used.
 
         Addresses must be visited in the same order in every run.
         """
-        if self._exhausted:
-            return None
-        values = self._draw_unused(address)
+        values = self._draw_unused(address) if self._unused is None else None
         if values is None:
             values = self._choose_among_unused(address)
-        if values is None:
-            self._exhausted = True
-            return None
-        self._used.add(_key(values))
+        if values is not None:
+            self.use(values)
         return values
+
+    def use(self, values: Hyperparameters) -> None:
+        """Do not draw this point any more."""
+        self._used.add(point_key(values))
+        if self._unused is not None:
+            self._unused.pop(point_key(values), None)
 
     def _draw_unused(self, address: tuple[int, ...]) -> Hyperparameters | None:
         for attempt in range(_MAX_DRAWS):
             values = self._sample(address, attempt)
-            if _key(values) not in self._used:
+            if point_key(values) not in self._used:
                 return values
         return None
 
     def _sample(self, address: tuple[int, ...], attempt: int) -> Hyperparameters:
-        hp = keras_tuner.HyperParameters()
+        values: Hyperparameters = {}
         for entry in self._entries:
-            hp.merge([entry])
-            if hp.is_active(entry):
+            if _is_active(entry, values):
                 seed = derive_seed(self._seed, "sample", *address, attempt, entry.name)
-                hp.values[entry.name] = entry.random_sample(seed)
-        values: Hyperparameters = hp.values
+                values[entry.name] = entry.random_sample(seed)
         return values
 
     def _choose_among_unused(self, address: tuple[int, ...]) -> Hyperparameters | None:
-        unused = [values for values in self._all_points() if _key(values) not in self._used]
-        if not unused:
+        if self._unused is None:
+            points = ((point_key(values), values) for values in self._all_points())
+            self._unused = {key: values for key, values in points if key not in self._used}
+        if not self._unused:
             return None
-        return random.Random(derive_seed(self._seed, "unused", *address)).choice(unused)  # noqa: S311 - a draw, no secret
+        chosen = random.Random(derive_seed(self._seed, "unused", *address)).choice(list(self._unused))  # noqa: S311 - a draw, no secret
+        return self._unused[chosen]
 
     def _all_points(self) -> Iterator[Hyperparameters]:
-        """Every point of a finite space. A continuous entry counts by its sampled values: it is never exhausted."""
-        yield from self._points_from(0, keras_tuner.HyperParameters())
-
-    def _points_from(self, position: int, hp: keras_tuner.HyperParameters) -> Iterator[Hyperparameters]:
-        if position == len(self._entries):
-            yield dict(hp.values)
-            return
-        entry = self._entries[position]
-        hp.merge([entry])
-        if not hp.is_active(entry):
-            yield from self._points_from(position + 1, hp.copy())
-            return
-        for value in _values(entry):
-            branch = hp.copy()
-            branch.values[entry.name] = value
-            yield from self._points_from(position + 1, branch)
+        return points_of(self._space)
 
 
-def _key(values: Hyperparameters) -> _Key:
+def points_of(space: keras_tuner.HyperParameters) -> Iterator[Hyperparameters]:
+    """Every point of a finite space, the last entry's values changing fastest.
+
+    A continuous entry counts by KerasTuner's ten samples of it.
+    """
+    return _points_from(list(space.space), {})
+
+
+def _points_from(entries: list[hp_types.HyperParameter], values: Hyperparameters) -> Iterator[Hyperparameters]:
+    if not entries:
+        yield dict(values)
+        return
+    entry, *others = entries
+    if not _is_active(entry, values):
+        yield from _points_from(others, values)
+        return
+    for value in _values(entry):
+        yield from _points_from(others, {**values, entry.name: value})
+
+
+def _is_active(entry: hp_types.HyperParameter, values: Hyperparameters) -> bool:
+    return all(condition.is_active(values) for condition in entry.conditions)
+
+
+def point_key(values: Hyperparameters) -> _Key:
+    """What tells points apart."""
     return tuple(sorted(values.items()))
 
 
 def _values(entry: hp_types.HyperParameter) -> list[HyperparameterValue]:
+    if isinstance(entry, hp_types.Float) and entry.step is not None:
+        return _float_values(entry)
     if not isinstance(entry, hp_types.Int):
         return list(entry.values)
     # KerasTuner lists ten samples of a whole-number range that has no step (logarithmic sampling), and floats of
@@ -103,3 +123,13 @@ def _values(entry: hp_types.HyperParameter) -> list[HyperparameterValue]:
     if entry.step is None:
         return list(range(entry.min_value, entry.max_value + 1))
     return [int(value) for value in entry.values]
+
+
+def _float_values(entry: hp_types.Float) -> list[HyperparameterValue]:
+    # KerasTuner's own count drops the last value of 0, 0.1, …, 1: 1 // 0.1 is 9.
+    low, high, step = entry.min_value, entry.max_value, entry.step
+    if low == high:
+        return [low]
+    steps = (high - low) / step if entry.sampling == "linear" else math.log(high / low, step)
+    count = math.floor(steps * (1 + _STEP_TOLERANCE)) + 1
+    return [entry._get_value_by_index(index) for index in range(count)]  # noqa: SLF001 - as it samples, to the last bit

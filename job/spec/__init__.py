@@ -9,6 +9,7 @@ from job.spec.model import (
     Objective,
     RetrainSpec,
     SearchSpec,
+    StopSpec,
     StorageSpec,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "Objective",
     "RetrainSpec",
     "SearchSpec",
+    "StopSpec",
     "StorageSpec",
 ]

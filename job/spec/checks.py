@@ -51,19 +51,37 @@ def objective_exists(spec: JobSpec) -> Iterator[Finding]:
         yield Finding(("search", "objective", "direction"), f"expected {direction} for {name}")
 
 
-@check("search.max_epochs", "search.factor")
+# The fields that only some algorithms know.
+_ALGORITHMS_OF: dict[str, tuple[str, ...]] = {
+    "max_trials": ("random", "grid", "bayesian"),
+    **dict.fromkeys(("factor", "hyperband_iterations", "min_epochs", "schedule"), ("hyperband",)),
+    **dict.fromkeys(("lag", "num_initial_points", "alpha", "beta"), ("bayesian",)),
+}
+
+
+@check("search.algorithm")
+def search_fields_have_a_use(spec: JobSpec) -> Iterator[Finding]:
+    """Another algorithm's field would be ignored in silence."""
+    search, default = spec.search, SearchSpec()
+    for field, algorithms in _ALGORITHMS_OF.items():
+        if search.algorithm not in algorithms and getattr(search, field) != getattr(default, field):
+            message = f"needs search.algorithm: {listed(algorithms, 'or')}; it is {search.algorithm}"
+            yield Finding(("search", field), message)
+
+
+@check("search.max_epochs", "search.factor", "search.algorithm")
 def max_epochs_allow_a_rung(spec: JobSpec) -> Iterator[Finding]:
     """With fewer epochs than the factor, Hyperband has nothing to promote."""
     search = spec.search
-    if search.max_epochs < search.factor:
+    if search.algorithm == "hyperband" and search.max_epochs < search.factor:
         yield Finding(("search", "max_epochs"), f"expected at least search.factor, which is {search.factor}")
 
 
-@check("search.max_epochs", "search.min_epochs")
+@check("search.max_epochs", "search.min_epochs", "search.algorithm")
 def min_epochs_within_max_epochs(spec: JobSpec) -> Iterator[Finding]:
     """No first rung may be longer than the whole."""
     search = spec.search
-    if search.min_epochs > search.max_epochs:
+    if search.algorithm == "hyperband" and search.min_epochs > search.max_epochs:
         yield Finding(("search", "min_epochs"), f"expected at most search.max_epochs, which is {search.max_epochs}")
 
 
@@ -167,6 +185,13 @@ def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
         rows -= drawn
 
 
+@check("early_stopping.patience", "early_stopping.min_delta")
+def min_delta_has_a_use(spec: JobSpec) -> Iterator[Finding]:
+    """Without patience nothing stops early, however little improves."""
+    if spec.early_stopping.min_delta and spec.early_stopping.patience is None:
+        yield Finding(("early_stopping", "min_delta"), "needs early_stopping.patience")
+
+
 @check("retrain.on", "retrain.seeds")
 def seeds_need_a_validation_split(spec: JobSpec) -> Iterator[Finding]:
     """Without rows kept apart, nothing tells which of several retrained models is the best."""
@@ -216,6 +241,7 @@ def storage_options_have_a_use(spec: JobSpec) -> Iterator[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     objective_exists,
+    search_fields_have_a_use,
     max_epochs_allow_a_rung,
     min_epochs_within_max_epochs,
     *SPACE_CHECKS,
@@ -225,6 +251,7 @@ CHECKS: tuple[Check, ...] = (
     validation_rows_come_from_one_place,
     test_rows_come_from_one_place,
     fractions_leave_every_split_rows,
+    min_delta_has_a_use,
     seeds_need_a_validation_split,
     kms_key_has_a_use,
     part_size_is_possible,

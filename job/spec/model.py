@@ -6,13 +6,14 @@ The descriptions below are the reference page (`docs/job-spec.md`) and the publi
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from job.schedule import Schedule, ScheduleKind, hyperband_schedule
-from job.spaces import Space
+from job.schedule import Schedule, ScheduleKind, hyperband_schedule, straight_schedule
+from job.spaces import BUILDERS, Space, space_size
 from job.spec.quantities import Duration, InWords, Size
 
 # One path segment of an object key, a Kubernetes label and a file name.
@@ -21,6 +22,8 @@ NAME_IN_WORDS = "1 to 63 letters, digits, `.`, `_` or `-`, with a letter or digi
 
 DEFAULT_VALIDATION_FRACTION = 0.2
 DEFAULT_TEST_FRACTION = 0.1
+DEFAULT_MAX_TRIALS = 20
+DEFAULT_LAG = 4
 
 
 class Section(BaseModel):
@@ -70,12 +73,15 @@ class Objective(Section):
 class SearchSpec(Section):
     """How the space is searched."""
 
-    algorithm: Literal["hyperband"] = "hyperband"
-    """The search algorithm."""
+    algorithm: Literal["hyperband", "random", "grid", "bayesian"] = "hyperband"
+    """The search algorithm. All but `hyperband` train every trial straight to `max_epochs`; `grid` tries every
+    point of the space, `bayesian` is KerasTuner's Gaussian process."""
     objective: str | Objective = "val_accuracy"
     """The metric that decides between trials, or `{name, direction}`."""
     max_epochs: int = Field(default=10, ge=1)
-    """Epochs of a configuration that is promoted to the end."""
+    """Epochs of a configuration that is trained to the end."""
+    max_trials: int | None = Field(default=None, ge=1)
+    """How many trials `random` and `bayesian` run (20 where nothing is said), and `grid` at most (all points)."""
     factor: int = Field(default=3, ge=2)
     """How many configurations of a rung compete for one place in the next."""
     hyperband_iterations: int = Field(default=1, ge=1)
@@ -84,9 +90,33 @@ class SearchSpec(Section):
     """The fewest epochs that a first rung may give."""
     schedule: ScheduleKind = "keras_tuner"
     """Whose sizes to use: KerasTuner's, or `paper` for Algorithm 1 of Li et al. (2018)."""
+    lag: int = Field(default=DEFAULT_LAG, ge=0)
+    """With `bayesian`, proposal i knows the scores of the trials below i - lag, whoever has ended by then. So the
+    answer does not depend on the number of workers; more than lag + 1 of them find nothing to do."""
+    num_initial_points: int | None = Field(default=None, ge=1)
+    """With `bayesian`, how many completed trials the model needs before it proposes; until then points are random.
+    Three times the number of hyperparameters where nothing is said."""
+    alpha: float = Field(default=1e-4, gt=0, allow_inf_nan=False)
+    """With `bayesian`, the expected noise of the scores: what is added to the diagonal of the kernel matrix."""
+    beta: float = Field(default=2.6, ge=0, allow_inf_nan=False)
+    """With `bayesian`, how much exploring is worth against exploiting."""
 
-    def planned(self) -> Schedule:
-        """The Hyperband schedule that these fields ask for."""
+    def planned(self, points: int | None = None) -> Schedule:
+        """The schedule that these fields ask for.
+
+        Args:
+            points: how many points the space has; a grid needs it. See `JobSpec.planned`.
+
+        Raises:
+            ValueError: a grid without an end.
+        """
+        if self.algorithm == "grid":
+            sizes = [size for size in (self.max_trials, points) if size is not None]
+            if not sizes:
+                raise ValueError("a grid needs a finite space or max_trials")
+            return straight_schedule(min(sizes), self.max_epochs)
+        if self.algorithm != "hyperband":
+            return straight_schedule(self.max_trials or DEFAULT_MAX_TRIALS, self.max_epochs)
         return hyperband_schedule(
             self.max_epochs,
             self.factor,
@@ -108,7 +138,53 @@ class LimitsSpec(Section):
     max_retries_per_trial: int = Field(default=1, ge=0)
     """How often a failed trial is tried again before it counts as worst."""
     max_consecutive_failed_trials: int = Field(default=3, ge=1)
-    """So many failed trials in a row end the search."""
+    """So many failed trials in a row, in address order, end the search."""
+    max_total_trials: int | None = Field(default=None, ge=1)
+    """The search ends after so many trials, in address order, every rung's counted for itself."""
+
+
+class StopSpec(Section):
+    """When a search has found enough.
+
+    Trials are judged in address order, so that the answer does not depend on the number of workers: what comes after
+    the deciding trial is no part of the result, even where it ran.
+    """
+
+    target: float | None = Field(default=None, allow_inf_nan=False)
+    """No new trial starts once the best score is at least this good."""
+    no_improvement: int | None = Field(default=None, ge=1)
+    """No new trial starts after so many trials without a better score than the best before them."""
+
+
+class TrainingSpec(Section):
+    """How each trial is trained."""
+
+    compile: Literal["auto", "always", "never"] = "auto"
+    """Whether XLA compiles training epochs; `auto` decides by layers, shapes and device, the same way every time."""
+    precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
+    """What layers compute in. The mixed ones keep float32 weights, pay on GPUs, and publish a model that answers in
+    float32."""
+
+
+class EarlyStoppingSpec(Section):
+    """When a configuration stops training before its epochs are over."""
+
+    patience: int | None = Field(default=None, ge=1)
+    """So many epochs in a row without a better objective end its training, counted over all rungs: promoted, it
+    keeps its score and trains no further. Without it nothing stops early."""
+    min_delta: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """By more than this the objective must beat the best before it."""
+
+
+class ResourcesSpec(Section):
+    """What each trial is given of the machine."""
+
+    executor: Literal["processes", "inline"] = "processes"
+    """Where trials run: in worker processes, or one after the other in the job's own."""
+    threads_per_trial: int = Field(default=1, ge=1)
+    """TensorFlow's threads on a CPU. Small models train faster with one; results depend on it in the last bits."""
+    trials_per_gpu: int = Field(default=1, ge=1)
+    """How many trials share a GPU."""
 
 
 class RetrainSpec(Section):
@@ -172,12 +248,32 @@ class JobSpec(Section):
     """How the space is searched."""
     limits: LimitsSpec = LimitsSpec()
     """What bounds the job."""
+    stop: StopSpec = StopSpec()
+    """When a search has found enough."""
+    training: TrainingSpec = TrainingSpec()
+    """How each trial is trained."""
+    early_stopping: EarlyStoppingSpec = EarlyStoppingSpec()
+    """When a configuration stops training before its epochs are over."""
+    resources: ResourcesSpec = ResourcesSpec()
+    """What each trial is given of the machine."""
     retrain: RetrainSpec = RetrainSpec()
     """How the published model is trained."""
     storage: StorageSpec = StorageSpec()
     """How objects are written to S3."""
     logs: LogsSpec = LogsSpec()
     """What is logged, and how often it reaches the store."""
+
+    def planned(self) -> Schedule:
+        """The trials that `search` asks for over this space, within `limits.max_total_trials`.
+
+        Raises:
+            ValueError: a grid without an end; the spec's checks report it before.
+        """
+        # Only a grid depends on the space: that of a user's own model may be unknown here.
+        points = (
+            space_size(BUILDERS[self.model.builder].resolve(self.space)) if self.search.algorithm == "grid" else None
+        )
+        return replace(self.search.planned(points), max_trials=self.limits.max_total_trials)
 
     def document(self) -> dict[str, Any]:
         """The resolved spec as plain JSON values; `JobSpec.model_validate` reads it back to an equal spec."""

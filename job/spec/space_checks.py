@@ -124,10 +124,21 @@ def _unknown_parent(parent: str, entries: Mapping[str, AnyEntry], builder: Build
     return f"expected another entry of the space; {hint}"
 
 
+def _grids_are_finite(draft: Draft) -> Iterator[Finding]:
+    """A grid lists every value of every entry."""
+    if draft.spec.search.algorithm != "grid":
+        return
+    for name, entry in BUILDERS[draft.spec.model.builder].resolve(draft.spec.space).items():
+        if entry.size() is None and name not in draft.broken_entries:
+            message = "expected a step, or a choice of values: search.algorithm: grid lists every value"
+            yield Finding(("space", name), message)
+
+
 _NEEDS: tuple[Path, ...] = (("space",), ("model", "builder"))
 
 SPACE_CHECKS: tuple[Check, ...] = (
     Check(_NEEDS, _entries_are_known),
     Check(_NEEDS, _values_are_accepted),
     Check(_NEEDS, _parents_are_possible),
+    Check((*_NEEDS, ("search", "algorithm")), _grids_are_finite),
 )

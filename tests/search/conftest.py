@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from job.data import load_dataset
-from job.records import Execution, FailureKind, SearchResult, TrialRecord
+from job.records import Execution, FailureKind, SearchResult, TrialRecord, TrialRequest
 from job.schedule import hyperband_schedule
-from job.search import Driver, HyperbandOracle, SearchLimits
+from job.search.algorithms import make_oracle, search_limits
+from job.search.driver import Driver
+from job.search.oracle import HyperbandOracle
+from job.search.stopping import SearchLimits
 from job.seeds import derive_seed
 from job.spec import DataSpec
 from job.training.device import prepare_process
-from job.training.trial import TrialRequest
 
 METRIC = "val_accuracy"
 
@@ -29,6 +31,20 @@ def _tensorflow():
 def dice(seed):
     """Repeatable chance."""
     return random.Random(seed)  # noqa: S311 - a test's draws, no secret
+
+
+@pytest.fixture(scope="session")
+def chance_of():
+    """Repeatable chance, by its seed."""
+    return dice
+
+
+def two_hyperparameters():
+    """The built-in `mlp`'s own space: 48 points."""
+    space = keras_tuner.HyperParameters()
+    space.Int("units", 32, 512, step=32)
+    space.Choice("learning_rate", [1e-2, 1e-3, 1e-4])
+    return space
 
 
 def simulated_metric(hyperparameters, epoch):
@@ -128,7 +144,10 @@ class Simulation:
 
 @pytest.fixture(scope="session")
 def simulate() -> Callable[..., Simulation]:
-    """Sets up a search of 30 trials (10 epochs, factor 3) over two hyperparameters; see SimulatedExecutor."""
+    """Sets up a search over two hyperparameters; see SimulatedExecutor.
+
+    Without a spec it has 30 trials (10 epochs, factor 3), one bracket after the other.
+    """
 
     def set_up(
         *,
@@ -142,21 +161,25 @@ def simulate() -> Callable[..., Simulation]:
         consecutive=3,
         iterations=1,
         rising=False,
+        spec=None,
+        space=None,
+        metric=None,
     ):
-        space = keras_tuner.HyperParameters()
-        space.Int("units", 32, 512, step=32)
-        space.Choice("learning_rate", [1e-2, 1e-3, 1e-4])
+        space = space or two_hyperparameters()
         known = known or {}
-        executor = SimulatedExecutor(
-            slots, chance or dice(0), failures or {}, rising_metric if rising else simulated_metric, frozenset(known)
-        )
+        metric = metric or (rising_metric if rising else simulated_metric)
+        executor = SimulatedExecutor(slots, chance or dice(0), failures or {}, metric, frozenset(known))
         simulation = Simulation(executor, driver=None)
+        objective = keras_tuner.Objective(METRIC, "max")
+        if spec is None:
+            oracle = HyperbandOracle(objective, hyperband_schedule(10, 3, iterations=iterations), space, seed)
+            limits = SearchLimits(timeout, retries, consecutive)
+        else:
+            oracle, limits = make_oracle(spec, objective, space, known), search_limits(spec)
         simulation.driver = Driver(
-            HyperbandOracle(
-                keras_tuner.Objective(METRIC, "max"), hyperband_schedule(10, 3, iterations=iterations), space, seed
-            ),
+            oracle,
             executor,
-            SearchLimits(timeout, retries, consecutive),
+            limits,
             known=known,
             store_record=simulation.stored.append,
             discard=executor.discard,

@@ -26,10 +26,11 @@ def dice(seed):
 
 @dataclass
 class Played:
-    """What a bracket ran, in the order of its starts, and what it let go."""
+    """What a bracket ran, in the order of its starts; what it let go; its rungs' members when it first knew them."""
 
     started: list[Place]
     told: list[Place]
+    decided: dict[int, list[int]]
 
     def members(self, rung: int) -> list[int]:
         return sorted(place.index for place in self.started if place.rung == rung)
@@ -41,7 +42,7 @@ def play(run: BracketRun, outcome: Outcome, slots: int, chance: random.Random) -
     On the way it is checked that nothing is let go of that is still needed: a trial under way, its parent, or a trial
     that is promoted later.
     """
-    played = Played([], [])
+    played = Played([], [], {})
     under_way: list[Place] = []
     finished: set[Place] = set()
     while True:
@@ -53,6 +54,10 @@ def play(run: BracketRun, outcome: Outcome, slots: int, chance: random.Random) -
                 assert parent not in played.told
             played.started.append(place)
             under_way.append(place)
+        for number in range(len(run.bracket.rungs)):
+            members = run.members(number)
+            if members is not None:
+                assert played.decided.setdefault(number, members) == members
         if not under_way:
             return played
         ended = under_way.pop(chance.randrange(len(under_way)))
@@ -129,6 +134,7 @@ def test_promotes_what_a_full_barrier_promotes(case):
     played = play(run, case.outcome, case.slots, case.chance)
     ran = [played.members(number) for number in range(len(case.bracket.rungs))]
     assert ran == full_barrier(case.sizes, case.outcome, case.direction)
+    assert [played.decided[number] for number in range(len(ran))] == ran
     assert run.done
     # Told in `play` at most once; here: each of them was told in the end.
     assert set(played.told) == set(played.started)
@@ -241,3 +247,29 @@ def test_a_bracket_that_was_stopped_says_so():
         (1, 0, "the search was stopped before"),
         (2, 0, "the search was stopped before"),
     ]
+
+
+def test_the_longest_trial_starts_first():
+    """A promoted trial that trains longer starts before the rest of the first rung; an equally long one does not."""
+    longer = Bracket(1, (Rung(4, 0, 2), Rung(1, 2, 6)))
+    for bracket, expected in ((longer, Place(1, 0)), (Bracket(1, (Rung(4, 0, 2), Rung(3, 2, 4))), Place(0, 2))):
+        run = BracketRun(0, bracket, 4, "max")
+        first = [run.next_place() for _ in range(4 if bracket is longer else 2)]
+        for place in first:
+            run.finish(place, float(-place.index))
+        assert run.next_length() == bracket.rungs[expected.rung].to_epoch - bracket.rungs[expected.rung].from_epoch
+        assert run.next_place() == expected
+
+
+def test_nothing_starts_after_the_last_wanted_place():
+    """In a first rung the indexes up to the last wanted one still start; rungs above it do not."""
+    run = BracketRun(0, TWELVE, 12, "max")
+    run.stop_after(Place(0, 4))
+    assert [run.next_place() for _ in range(6)] == [*(Place(0, index) for index in range(5)), None]
+    run = BracketRun(0, TWELVE, 12, "max")
+    finish_first(run, 12, float)
+    run.stop_after(Place(1, 2))
+    promoted = [run.next_place() for _ in range(4)]
+    for place in promoted:
+        run.finish(place, 1.0)
+    assert run.next_place() is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from job.schedule import hyperband_schedule
-from job.search import HyperbandOracle
+from job.search.oracle import HyperbandOracle
 from job.seeds import derive_seed
 
 METRIC = "val_accuracy"

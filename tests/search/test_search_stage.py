@@ -4,6 +4,8 @@ import pytest
 from keras_tuner.engine.metrics_tracking import infer_metric_direction
 
 from job import stages
+from job.search.executors import open_executor
+from job.search.trial_plan import trial_plan
 from job.seeds import derive_seed
 from job.spec import JobSpec
 from job.spec.checks import CLASSIFICATION_METRICS
@@ -21,19 +23,14 @@ def search(dataset, tmp_path_factory):
     """Runs a search; gives its result, the records it stored, and its scratch folder."""
 
     def run(*, known=None, **spec):
-        job_spec = JobSpec.model_validate(SPEC | spec)
-        scratch = tmp_path_factory.mktemp("scratch")
+        job_spec = JobSpec.model_validate(SPEC | {"resources": {"executor": "inline"}} | spec)
+        plan = trial_plan(job_spec, dataset, tmp_path_factory.mktemp("scratch"))
         stored = []
-        result = stages.search(
-            job_spec,
-            dataset,
-            stages.build_hypermodel(job_spec, dataset),
-            scratch=scratch,
-            known=known or {},
-            store_record=stored.append,
-            console=None,
-        )
-        return result, stored, scratch
+        with open_executor(job_spec, plan, log_fields={}) as executor:
+            result = stages.search(
+                job_spec, plan, executor, known=known or {}, store_record=stored.append, console=None
+            )
+        return result, stored, plan.checkpoints
 
     return run
 
@@ -69,8 +66,7 @@ def test_runs_the_planned_trials(first):
 
 def test_only_the_best_trials_checkpoints_are_left(first):
     """The scratch disk holds the best trial's checkpoint, for retraining, and no loser's."""
-    result, _, scratch = first
-    folder = stages.checkpoint_folder(scratch)
+    result, _, folder = first
     best = result.best.trial_id
     assert {path.name for path in folder.iterdir()} == {
         best_checkpoint(folder, best).name,
@@ -84,13 +80,20 @@ def test_the_same_seed_gives_the_same_records(first, search):
     assert numbers(again) == numbers(first[0])
 
 
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_number_of_workers_does_not_matter(first, search, workers):
+    """With 1, 2 or 4 worker processes the records are those of the inline executor, to the last bit."""
+    result, _, _ = search(resources={"executor": "processes"}, limits={"max_concurrent_trials": workers})
+    assert numbers(result) == numbers(first[0])
+
+
 def test_another_seed_searches_elsewhere(first, search, dataset):
     """Another seed tries other hyperparameters, and retrains from other weights."""
-    other, _, scratch = search(seed=1)
+    other, _, checkpoints = search(seed=1)
     assert [t.hyperparameters for t in other.trials] != [t.hyperparameters for t in first[0].trials]
     assert numbers(other) != numbers(first[0])
     spec = JobSpec.model_validate(SPEC | {"seed": 1, "retrain": {"epochs": 1}})
-    trained = stages.retrain(spec, dataset, stages.build_hypermodel(spec, dataset), other, scratch)
+    trained = stages.retrain(spec, dataset, trial_plan(spec, dataset, checkpoints.parent), other)
     assert trained.description.seed == derive_seed(1, "retrain", 0)
 
 
@@ -106,9 +109,9 @@ def test_half_of_the_records_known_gives_the_same(first, search, parity):
 
 def test_tensorboard_logs_do_not_change_the_answer(first, search):
     """With `logs.tensorboard` every trial writes an event file, and the numbers stay the same."""
-    logged, _, scratch = search(logs={"tensorboard": True})
+    logged, _, checkpoints = search(logs={"tensorboard": True})
     assert numbers(logged) == numbers(first[0])
-    folders = {path.name for path in stages.tensorboard_folder(scratch).iterdir()}
+    folders = {path.name for path in (checkpoints.parent / "tensorboard").iterdir()}
     assert folders == {trial.trial_id for trial in logged.trials}
 
 

@@ -6,16 +6,19 @@ from hypothesis import strategies as st
 
 from job.layout import RUN_ENTRIES
 from job.plan import make_plan, plan_document, plan_tables, tables_as_text, values_in_words
+from job.resources import Resources
 from job.spaces import BooleanEntry, ChoiceEntry, FixedEntry, FloatEntry, IntEntry
 from job.spec.validation import validate_document
 
+FOUR_CORES = Resources(cores=4, memory=64 * 2**30, gpus=())
+
 
 def plan_of(run_id=None, **document):
-    return make_plan(validate_document(document), run_id)
+    return make_plan(validate_document(document), run_id, FOUR_CORES)
 
 
 def test_the_quickstarts_plan():
-    """Thirty trials of 120 epochs in three brackets, over a space of 48 points, one at a time."""
+    """Thirty trials of 120 epochs in three brackets, over a space of 48 points, one for each core at a time."""
     document = plan_document(plan_of())
     assert document["search"] == {
         "algorithm": "hyperband",
@@ -42,7 +45,7 @@ def test_the_quickstarts_plan():
         "configurations": 22,
         "trials": 30,
         "epochs": 120,
-        "trials_at_a_time": 1,
+        "trials_at_a_time": 4,
     }
     assert document["space"]["points"] == 48
     assert document["space"]["constants"] == {
@@ -85,12 +88,49 @@ def test_a_space_smaller_than_the_schedule_is_warned_of():
     assert ["6 points" in warning and "22 configurations" in warning for warning in plan.warnings] == [True]
 
 
-def test_more_trials_at_a_time_than_this_version_runs_are_warned_of():
-    """Asking for eight is not an error, but the plan says that there will be one."""
-    assert ["one trial at a time" in warning for warning in plan_of(limits={"max_concurrent_trials": 8}).warnings] == [
-        True
-    ]
-    assert plan_of(limits={"max_concurrent_trials": 1}).warnings == ()
+def test_as_many_trials_at_a_time_as_the_spec_says():
+    """limits.max_concurrent_trials is taken at its word; inline trials run one after the other."""
+    assert plan_of(limits={"max_concurrent_trials": 8}).trials_at_a_time == 8
+    assert plan_of(resources={"executor": "inline"}).trials_at_a_time == 1
+
+
+def test_a_bayesian_search_has_a_use_for_few_workers():
+    """More workers than search.lag + 1 are warned of."""
+    wanted = {"max_concurrent_trials": 6}
+    assert plan_of(search={"algorithm": "bayesian", "lag": 5}, limits=wanted).warnings == ()
+    [warning] = plan_of(search={"algorithm": "bayesian"}, limits=wanted).warnings
+    assert "no more than 5 trials run at a time" in warning
+
+
+@pytest.mark.parametrize(
+    ("search", "trials"),
+    [
+        ({"algorithm": "random"}, 20),
+        ({"algorithm": "random", "max_trials": 7}, 7),
+        ({"algorithm": "bayesian"}, 20),
+        ({"algorithm": "grid"}, 48),
+        ({"algorithm": "grid", "max_trials": 50}, 48),
+        ({"algorithm": "grid", "max_trials": 5}, 5),
+    ],
+)
+def test_straight_searches_are_one_rung(search, trials):
+    """Random, grid and Bayesian search plan one rung of trials from 0 to max_epochs."""
+    plan = plan_of(search=search | {"max_epochs": 6})
+    found = plan_document(plan)["search"]
+    assert found["brackets"] == [{"bracket": 0, "rungs": [{"trials": trials, "from_epoch": 0, "to_epoch": 6}]}]
+    assert (found["trials"], found["configurations"], found["epochs"]) == (trials, trials, 6 * trials)
+    assert f"{search['algorithm']}, 6 epochs each" in tables_as_text(plan_tables(plan))
+
+
+def test_max_total_trials_cuts_the_plan():
+    """Of 30 trials the first 14 in address order are left: a whole first rung, and two trials of the second."""
+    plan = plan_of(limits={"max_total_trials": 14}, stop={"target": 0.9, "no_improvement": 5})
+    found = plan_document(plan)["search"]
+    assert [rung["trials"] for bracket in found["brackets"] for rung in bracket["rungs"]] == [12, 2]
+    assert (found["trials"], found["epochs"]) == (14, 28)
+    text = tables_as_text(plan_tables(plan))
+    assert "14 (limits.max_total_trials of 30)" in text
+    assert "at a score of 0.9 or after 5 trials without a better score" in text
 
 
 def test_an_absurdly_long_search_is_planned_at_once():

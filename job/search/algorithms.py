@@ -1,0 +1,79 @@
+"""From a spec's `search` to the oracle that decides what to try."""
+
+from collections.abc import Mapping
+
+import keras_tuner
+
+from job.records import TrialRecord
+from job.search.addressed import AddressedOracle
+from job.search.bayesian import BayesianProposals
+from job.search.oracle import HyperbandOracle
+from job.search.proposals import GridProposals, RandomProposals
+from job.search.stopping import SearchLimits
+from job.search.straight import Proposals, StraightOracle
+from job.spec import JobSpec
+
+
+def make_oracle(
+    spec: JobSpec,
+    objective: keras_tuner.Objective,
+    space: keras_tuner.HyperParameters,
+    known: Mapping[str, TrialRecord],
+) -> AddressedOracle:
+    """The oracle of a search.
+
+    Args:
+        spec: the algorithm and its settings.
+        objective: name and direction.
+        space: the frozen search space.
+        known: records of earlier starts of this run, by trial id.
+    """
+    schedule = spec.planned()
+    if spec.search.algorithm == "hyperband":
+        # Where a search may end early, the brackets' own order finds good scores sooner.
+        may_stop = (
+            spec.limits.timeout is not None or spec.stop.target is not None or spec.stop.no_improvement is not None
+        )
+        return HyperbandOracle(objective, schedule, space, spec.seed, opens_iterations=not may_stop)
+    return StraightOracle(
+        spec.search.algorithm,
+        objective,
+        schedule,
+        space,
+        spec.seed,
+        proposals=_proposals(spec, objective, space, known),
+    )
+
+
+def _proposals(
+    spec: JobSpec,
+    objective: keras_tuner.Objective,
+    space: keras_tuner.HyperParameters,
+    known: Mapping[str, TrialRecord],
+) -> Proposals:
+    search = spec.search
+    if search.algorithm == "grid":
+        return GridProposals(space)
+    if search.algorithm == "random":
+        return RandomProposals(space, spec.seed)
+    return BayesianProposals(
+        objective,
+        space,
+        spec.seed,
+        lag=search.lag,
+        num_initial_points=search.num_initial_points,
+        alpha=search.alpha,
+        beta=search.beta,
+        known={trial_id: record.hyperparameters for trial_id, record in known.items()},
+    )
+
+
+def search_limits(spec: JobSpec) -> SearchLimits:
+    """What ends the search early, besides the schedule's own end."""
+    return SearchLimits(
+        timeout=None if spec.limits.timeout is None else spec.limits.timeout.total_seconds(),
+        max_retries_per_trial=spec.limits.max_retries_per_trial,
+        max_consecutive_failed_trials=spec.limits.max_consecutive_failed_trials,
+        target=spec.stop.target,
+        no_improvement=spec.stop.no_improvement,
+    )
