@@ -1,5 +1,6 @@
 """Best hyperparameters -> the model to publish, and its evaluation on the test split."""
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +18,13 @@ from job.records import PublishedModel, SearchResult, TrialRecord
 from job.search.oracle import Address
 from job.seeds import derive_seed
 from job.spec import RetrainSpec
-from job.training.checkpoint import restore_checkpoint
-from job.training.epochs import CompiledEpochs, DeviceRows, epoch_order
-from job.training.trial import best_checkpoint, better, build_model
+from job.training.building import build_model, own_fit
+from job.training.checkpoint import best_checkpoint, restore_checkpoint
+from job.training.compilation import CompileMode
+from job.training.engine import Precision, computing_in, open_engine
+from job.training.epochs import epoch_order
+from job.training.rows import DeviceRows
+from job.training.stopping import better
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Retraining:
     spec: RetrainSpec
     seed: int
     checkpoints: Path
+    compile_mode: CompileMode = "auto"
+    precision: Precision = "float32"
 
     def run(self) -> TrainedModel:
         """The model to publish.
@@ -137,7 +144,8 @@ class Retraining:
         path = best_checkpoint(self.checkpoints, best.trial_id)
         epochs = best.best_epoch or best.to_epoch
         if path.exists():
-            core = build_model(self.hypermodel, best.hyperparameters, seed)
+            with computing_in(self.precision):
+                core = build_model(self.hypermodel, best.hyperparameters, seed)
             restore_checkpoint(path, core)
         else:
             # Resumed on another disk: the lineage is a function of its seed, so training it anew gives its weights.
@@ -150,13 +158,21 @@ class Retraining:
     def _train(
         self, seed: int, train: DeviceRows, validation: DeviceRows | None, epochs: int | None = None
     ) -> tuple[keras.Model, dict[str, float]]:
-        model = build_model(self.hypermodel, self._best.hyperparameters, seed)
-        engine = CompiledEpochs(model, train, validation, self.hypermodel.batch_size(self._best.hyperparameters))
+        values = self._best.hyperparameters
+        engine = open_engine(
+            functools.partial(build_model, self.hypermodel, values, seed),
+            train,
+            validation,
+            self.hypermodel.batch_size(values),
+            compile_mode=self.compile_mode,
+            precision=self.precision,
+            own_fit=own_fit(self.hypermodel, values),
+        )
         logs: dict[str, float] = {}
         for epoch in range(epochs or self._epochs):
             logs = engine.train(epoch_order(seed, epoch, train.count)) | engine.validate()
             get_logger().info("epoch finished", stage="retrain", epoch=epoch + 1, **logs)
-        return model, logs
+        return engine.model, logs
 
 
 @dataclass(frozen=True, slots=True)

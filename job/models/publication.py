@@ -26,10 +26,18 @@ def publishable_model(core: keras.Model, preparation: Preparation) -> keras.Mode
     rows = keras.layers.Rescaling(scale, dtype="float32", name="rescale")(inputs)
     # The core's layers in a model of their own: saving the core itself would take its optimizer's state along.
     layers = keras.Model(core.inputs, core.outputs, name=core.name)
-    model = keras.Model(inputs, layers(rows), name=core.name)
+    outputs = keras.tree.map_structure(_as_float32, layers(rows))
+    model = keras.Model(inputs, outputs, name=core.name)
     configuration = keras.saving.deserialize_keras_object(core.get_compile_config())
     model.compile(optimizer=keras.optimizers.SGD(), loss=configuration["loss"], metrics=configuration["metrics"])
     return model
+
+
+def _as_float32(output: keras.KerasTensor) -> keras.KerasTensor:
+    """A core of mixed precision answers in 16 bits, which callers and exports should not have to know."""
+    if output.dtype in {"float16", "bfloat16"}:
+        return keras.layers.Activation("linear", dtype="float32")(output)
+    return output
 
 
 def signature_of(

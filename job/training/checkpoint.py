@@ -1,19 +1,29 @@
-"""A checkpoint: every variable of a model and its optimizer, and how far the lineage has come.
+"""A checkpoint: every variable of a model and its optimizers, and how far the lineage has come.
 
 `Model.save_weights` leaves out the state of seed generators (dropout, augmentation); restoring every variable makes
 2 + 4 epochs equal 6 straight ones to the last bit.
+
+Checkpoints are a cache: training anew from epoch 0 gives the same weights. So they are not forced to the disk
+(a killed process loses nothing, a machine that loses power may), and what cannot be read counts as gone.
 """
 
 import json
 import os
-from dataclasses import dataclass
+import shutil
+import zipfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 _STATE = "state"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be used: it cannot be read, or is of another architecture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,45 +33,107 @@ class LineageState:
     Attributes:
         epoch: completed epochs.
         best_score, best_epoch: the best objective so far and the epoch (from 1) it was reached at.
+        reference, stalled: early stopping's own best objective, and for how many epochs nothing has beaten it.
+        stopped: the lineage trains no further, in no rung.
     """
 
     epoch: int
     best_score: float | None = None
     best_epoch: int | None = None
+    reference: float | None = None
+    stalled: int = 0
+    stopped: bool = False
 
 
-def _variables(model: keras.Model) -> list[Any]:
-    # An optimizer that is not built has no variables yet, and Keras would restore none.
-    if not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    return [*model.variables, *model.optimizer.variables]
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model's variables, copied, with the lineage's state."""
+
+    arrays: tuple[npt.NDArray[Any], ...]
+    state: LineageState
+
+    def write(self, path: Path) -> None:
+        """Write to `path` (an `.npz`), whole or not at all."""
+        entries: dict[str, Any] = {str(index): array for index, array in enumerate(self.arrays)}
+        entries[_STATE] = np.frombuffer(json.dumps(asdict(self.state)).encode(), dtype=np.uint8)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _temporary(path)
+        with temporary.open("wb") as file:
+            np.savez(file, **entries)
+        temporary.replace(path)
+
+
+def last_checkpoint(folder: Path, trial_id: str) -> Path:
+    """The checkpoint that a promotion continues from."""
+    return folder / f"{trial_id}.last.npz"
+
+
+def best_checkpoint(folder: Path, trial_id: str) -> Path:
+    """The checkpoint of the lineage's best epoch so far."""
+    return folder / f"{trial_id}.best.npz"
+
+
+def take_checkpoint(model: keras.Model, state: LineageState) -> Checkpoint:
+    """Copy all variables: training goes on with the originals."""
+    return Checkpoint(tuple(variable.value.numpy().copy() for variable in _variables(model)), state)
 
 
 def save_checkpoint(path: Path, model: keras.Model, state: LineageState) -> None:
     """Write all variables and the state to `path` (an `.npz`), whole or not at all."""
-    arrays = {str(index): v.value.numpy() for index, v in enumerate(_variables(model))}
-    document = {"epoch": state.epoch, "best_score": state.best_score, "best_epoch": state.best_epoch}
-    arrays[_STATE] = np.frombuffer(json.dumps(document).encode(), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    take_checkpoint(model, state).write(path)
+
+
+def share_checkpoint(source: Path, target: Path) -> None:
+    """Make `target` the same checkpoint as `source`, which may be deleted before it."""
+    temporary = _temporary(target)
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        # Not every file system has hard links.
+        shutil.copyfile(source, temporary)
+    temporary.replace(target)
+
+
+def read_state(path: Path) -> LineageState:
+    """The state alone. Raises CheckpointError."""
+    return _read(path)[1]
 
 
 def restore_checkpoint(path: Path, model: keras.Model) -> LineageState:
     """Put a checkpoint's variables into a built and compiled model of the same architecture.
 
     Raises:
-        ValueError: the checkpoint is of another architecture.
+        CheckpointError: the checkpoint is of another architecture, or cannot be read; the model is as before.
     """
     variables = _variables(model)
-    with np.load(path, allow_pickle=False) as arrays:
-        shapes = [arrays[str(index)].shape for index in range(len(arrays) - 1)]
-        if shapes != [tuple(v.shape) for v in variables]:
-            raise ValueError(f"checkpoint {path.name} holds a model of another architecture")
-        for index, variable in enumerate(variables):
-            variable.assign(arrays[str(index)])
-        return LineageState(**json.loads(bytes(arrays[_STATE])))
+    arrays, state = _read(path, with_arrays=True)
+    if [array.shape for array in arrays] != [tuple(v.shape) for v in variables]:
+        raise CheckpointError(f"checkpoint {path.name} holds a model of another architecture")
+    for variable, array in zip(variables, arrays, strict=True):
+        variable.assign(array)
+    return state
+
+
+def _read(path: Path, *, with_arrays: bool = False) -> tuple[list[npt.NDArray[Any]], LineageState]:
+    try:
+        # NumPy leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as entries:
+            arrays = [entries[str(index)] for index in range(len(entries) - 1)] if with_arrays else []
+            return arrays, LineageState(**json.loads(bytes(entries[_STATE])))
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"checkpoint {path.name} cannot be read: {error}") from error
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """Each variable once: the model's, its optimizer's, and those of optimizers that a custom model keeps besides."""
+    # An optimizer that is not built has no variables yet, and Keras would restore none.
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    others = [value for _, value in sorted(vars(model).items()) if isinstance(value, keras.optimizers.Optimizer)]
+    found = [*model.variables, *(v for optimizer in (model.optimizer, *others) for v in optimizer.variables)]
+    return list({id(variable): variable for variable in found}.values())
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}")

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from job.logs import get_logger
 
@@ -52,6 +53,13 @@ def prepare_process(*, threads: int) -> Device:
         details = tf.config.experimental.get_device_details(gpus[0])
         return Device("gpu", str(details.get("device_name", "GPU")), _cpu_name())
     return Device("cpu", _cpu_name(), _cpu_name())
+
+
+def device_kind() -> Literal["cpu", "gpu"]:
+    """What this process trains on. TensorFlow must be prepared."""
+    import tensorflow as tf  # noqa: PLC0415 - imported by prepare_process
+
+    return "gpu" if tf.config.list_logical_devices("GPU") else "cpu"
 
 
 @contextmanager

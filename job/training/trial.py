@@ -1,11 +1,14 @@
 """One trial: a lineage's epochs from one rung's start to its end, with its checkpoints."""
 
+import functools
 import gc
 import math
 import os
 import socket
 import time
 import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,32 +18,36 @@ import keras_tuner
 from job.errors import JobError
 from job.logs import bound, get_logger
 from job.models import BuiltInHyperModel
-from job.records import Direction, Execution, FailureKind, Hyperparameters, TrialRecord
-from job.training.checkpoint import LineageState, restore_checkpoint, save_checkpoint
-from job.training.epochs import CompiledEpochs, DeviceRows, epoch_order
+from job.records import Direction, Execution, FailureKind, TrialRecord, TrialRequest
+from job.training.building import build_model, own_fit
+from job.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    LineageState,
+    best_checkpoint,
+    last_checkpoint,
+    read_state,
+    restore_checkpoint,
+    share_checkpoint,
+    take_checkpoint,
+)
+from job.training.compilation import CompileMode
+from job.training.engine import Epochs, Precision, open_engine
+from job.training.epochs import epoch_order
+from job.training.rows import DeviceRows
+from job.training.stopping import EarlyStopping, better
 from job.training.tensorboard import EpochSummaries
 
-# Keras seeds Python, NumPy and TensorFlow at once, and takes 32 bits.
-_SEED_LIMIT = 2**32
-
-
-@dataclass(frozen=True, slots=True)
-class TrialRequest:
-    """What an executor is asked for: train a lineage from one epoch to another.
-
-    `seed` is the lineage's: weight initialisation, epoch order and dropout derive from it, in every rung.
-    """
-
-    trial_id: str
-    hyperparameters: Hyperparameters
-    iteration: int
-    bracket: int
-    index: int
-    rung: int
-    parent: str | None
-    from_epoch: int
-    to_epoch: int
-    seed: int
+__all__ = [
+    "DivergedError",
+    "TrialSetting",
+    "TrialTimeoutError",
+    "best_checkpoint",
+    "better",
+    "build_model",
+    "last_checkpoint",
+    "run_trial",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,10 @@ class TrialSetting:
         checkpoints: the folder that holds `<trial_id>.last.npz` and `<trial_id>.best.npz`.
         timeout: seconds that a trial may take, looked at after each epoch; None for no limit.
         tensorboard: the folder for TensorBoard logs; None for none.
+        early_stopping: when a lineage stops before its rung's end; None for never.
+        callbacks: makes a trial's Keras callbacks. They are called at the beginning and end of epochs and of the
+            trial, not of batches; what they keep for themselves does not survive promotion, and what they set up or
+            change at the end of training is not in the checkpoints.
     """
 
     hypermodel: BuiltInHyperModel
@@ -61,6 +72,10 @@ class TrialSetting:
     checkpoints: Path
     timeout: float | None = None
     tensorboard: Path | None = None
+    compile_mode: CompileMode = "auto"
+    precision: Precision = "float32"
+    early_stopping: EarlyStopping | None = None
+    callbacks: Callable[[TrialRequest], Sequence[keras.callbacks.Callback]] | None = None
 
 
 class DivergedError(Exception):
@@ -71,32 +86,6 @@ class TrialTimeoutError(Exception):
     """The trial took longer than `limits.trial_timeout`."""
 
 
-def last_checkpoint(folder: Path, trial_id: str) -> Path:
-    """The checkpoint that a promotion continues from."""
-    return folder / f"{trial_id}.last.npz"
-
-
-def best_checkpoint(folder: Path, trial_id: str) -> Path:
-    """The checkpoint of the lineage's best epoch so far."""
-    return folder / f"{trial_id}.best.npz"
-
-
-def better(score: float, than: float | None, direction: Direction) -> bool:
-    """Whether a score beats another; anything beats None."""
-    if than is None:
-        return True
-    return score > than if direction == "max" else score < than
-
-
-def build_model(hypermodel: BuiltInHyperModel, values: Hyperparameters, seed: int) -> keras.Model:
-    """A compiled model with these hyperparameters, its initial weights a function of the seed alone."""
-    keras.backend.clear_session(free_memory=False)
-    keras.utils.set_random_seed(seed % _SEED_LIMIT)
-    hp = keras_tuner.HyperParameters()
-    hp.values = dict(values)
-    return hypermodel.build(hp)
-
-
 class _Trial:
     """The state of one attempt at a trial."""
 
@@ -105,41 +94,98 @@ class _Trial:
         self.setting = setting
         self.state = LineageState(epoch=0)
         self.epochs: list[dict[str, float]] = []
+        self.best: Checkpoint | None = None
+        self.last: Checkpoint | None = None
         self.started = time.monotonic()
 
     def train(self) -> None:
-        """Train to the requested epoch, keeping metrics and checkpoints."""
+        """Train to the requested epoch; what `write` needs is kept in memory, so that no epoch waits for a disk."""
+        parent = self._parent_state()
+        if parent is not None and parent.stopped:
+            self.state = parent
+            return
         request, setting = self.request, self.setting
-        model = build_model(setting.hypermodel, request.hyperparameters, request.seed)
-        # A parent's checkpoint that is gone (another machine, a new scratch disk) costs time and nothing else:
-        # training anew from epoch 0 gives the same weights.
-        if request.parent is not None and last_checkpoint(setting.checkpoints, request.parent).exists():
-            self.state = restore_checkpoint(last_checkpoint(setting.checkpoints, request.parent), model)
-        batch_size = setting.hypermodel.batch_size(request.hyperparameters)
-        engine = CompiledEpochs(model, setting.train, setting.validation, batch_size)
+        values = request.hyperparameters
+        engine = open_engine(
+            functools.partial(build_model, setting.hypermodel, values, request.seed),
+            setting.train,
+            setting.validation,
+            setting.hypermodel.batch_size(values),
+            compile_mode=setting.compile_mode,
+            precision=setting.precision,
+            own_fit=own_fit(setting.hypermodel, values),
+        )
+        if parent is not None and request.parent is not None:
+            self._restore(last_checkpoint(setting.checkpoints, request.parent), engine.model)
+        callbacks = self._callbacks(engine.model)
+        callbacks.on_train_begin()
+        logs: dict[str, float] = {}
         with EpochSummaries(setting.tensorboard, request.trial_id) as summaries:
-            while self.state.epoch < request.to_epoch:
+            while self.state.epoch < request.to_epoch and not self.state.stopped:
                 self._check_time()
-                logs = self._train_epoch(engine, model)
+                logs = self._train_epoch(engine, callbacks)
                 summaries.write(self.state.epoch, logs)
-        save_checkpoint(last_checkpoint(setting.checkpoints, request.trial_id), model, self.state)
-        self._inherit_best()
+        self.last = take_checkpoint(engine.model, self.state)
+        callbacks.on_train_end(dict(logs))
 
-    def _train_epoch(self, engine: CompiledEpochs, model: keras.Model) -> dict[str, float]:
+    def _parent_state(self) -> LineageState | None:
+        """How far the rung below came.
+
+        A parent's checkpoint that is gone (another machine, a new scratch disk) costs time and nothing else:
+        training anew from epoch 0 gives the same weights.
+        """
+        if self.request.parent is None:
+            return None
+        path = last_checkpoint(self.setting.checkpoints, self.request.parent)
+        if not path.exists():
+            return None
+        try:
+            return read_state(path)
+        except CheckpointError as error:
+            get_logger().warning("trains anew", reason=str(error))
+            return None
+
+    def _restore(self, path: Path, model: keras.Model) -> None:
+        try:
+            self.state = restore_checkpoint(path, model)
+        except CheckpointError as error:
+            get_logger().warning("trains anew", reason=str(error))
+
+    def _callbacks(self, model: keras.Model) -> keras.callbacks.CallbackList:
+        make = self.setting.callbacks
+        chosen = [] if make is None else list(make(self.request))
+        return keras.callbacks.CallbackList(chosen, model=model, epochs=self.request.to_epoch, verbose=0)
+
+    def _train_epoch(self, engine: Epochs, callbacks: keras.callbacks.CallbackList) -> dict[str, float]:
         request, setting = self.request, self.setting
-        order = epoch_order(request.seed, self.state.epoch, setting.train.count)
-        logs = engine.train(order) | engine.validate()
-        number = self.state.epoch + 1
-        self.state = replace(self.state, epoch=number)
-        if number > request.from_epoch:
+        epoch = self.state.epoch
+        callbacks.on_epoch_begin(epoch)
+        started = time.monotonic()
+        logs = engine.train(epoch_order(request.seed, epoch, setting.train.count)) | engine.validate()
+        seconds = round(time.monotonic() - started, 3)
+        # `fit` clears it when it begins; a callback sets it below.
+        engine.model.stop_training = False
+        callbacks.on_epoch_end(epoch, dict(logs))
+        self.state = replace(self.state, epoch=epoch + 1, stopped=bool(engine.model.stop_training))
+        if epoch >= request.from_epoch:
             self.epochs.append(logs)
-        get_logger().info("epoch finished", epoch=number, **logs)
+        get_logger().info("epoch finished", epoch=epoch + 1, seconds=seconds, **logs)
         self._check_finite(logs)
-        score = logs[setting.objective]
-        if better(score, self.state.best_score, setting.direction):
-            self.state = replace(self.state, best_score=score, best_epoch=number)
-            save_checkpoint(best_checkpoint(setting.checkpoints, request.trial_id), model, self.state)
+        self._take_score(self._score_of(logs), engine.model)
         return logs
+
+    def _score_of(self, logs: dict[str, float]) -> float:
+        if self.setting.objective not in logs:
+            raise ValueError(f"the model does not log {self.setting.objective}, but {', '.join(sorted(logs))}")
+        return logs[self.setting.objective]
+
+    def _take_score(self, score: float, model: keras.Model) -> None:
+        direction = self.setting.direction
+        if self.setting.early_stopping is not None:
+            self.state = self.setting.early_stopping.after_epoch(self.state, score, direction)
+        if better(score, self.state.best_score, direction):
+            self.state = replace(self.state, best_score=score, best_epoch=self.state.epoch)
+            self.best = take_checkpoint(model, self.state)
 
     def _check_finite(self, logs: dict[str, float]) -> None:
         for name in (self.setting.objective, "loss", "val_loss"):
@@ -151,14 +197,25 @@ class _Trial:
         if timeout is not None and time.monotonic() - self.started > timeout:
             raise TrialTimeoutError(f"took longer than limits.trial_timeout ({timeout:g} s)")
 
-    def _inherit_best(self) -> None:
-        """Where no epoch of this rung was the best so far, the parent's best checkpoint is this trial's too."""
+    def write(self) -> None:
+        """Write the checkpoints of the last and of the best epoch.
+
+        What this rung did not change is the parent's: a lineage that had stopped keeps both, one that did not
+        improve its best.
+        """
         folder, request = self.setting.checkpoints, self.request
-        own = best_checkpoint(folder, request.trial_id)
-        if request.parent is not None and not own.exists():
-            inherited = best_checkpoint(folder, request.parent)
-            if inherited.exists():
-                os.link(inherited, own)
+        last, best = (kind(folder, request.trial_id) for kind in (last_checkpoint, best_checkpoint))
+        if self.last is not None:
+            self.last.write(last)
+        elif request.parent is not None:
+            share_checkpoint(last_checkpoint(folder, request.parent), last)
+        if self.best is None:
+            if request.parent is not None and best_checkpoint(folder, request.parent).exists():
+                share_checkpoint(best_checkpoint(folder, request.parent), best)
+        elif self.last is not None and self.best.state == self.last.state:
+            share_checkpoint(last, best)
+        else:
+            self.best.write(best)
 
     def record(self, failure: FailureKind | None, error: str | None) -> TrialRecord:
         """What is stored of the trial, completed or failed."""
@@ -179,15 +236,24 @@ class _Trial:
 def run_trial(request: TrialRequest, setting: TrialSetting) -> TrialRecord:
     """Make one attempt at a trial; whatever goes wrong in it is in the record, as `status` and `error`.
 
+    When it returns the checkpoints are written: the next rung may start in another process.
+
     Raises:
         JobError: what is wrong is not the trial's own affair, for example a full disk of the job.
     """
     trial = _Trial(request, setting)
     failure: FailureKind | None = None
     error: str | None = None
-    with bound(trial_id=request.trial_id, iteration=request.iteration, bracket=request.bracket, rung=request.rung):
+    with (
+        bound(trial_id=request.trial_id, iteration=request.iteration, bracket=request.bracket, rung=request.rung),
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints") as background,
+    ):
         try:
             trial.train()
+            writing = background.submit(trial.write)
+            # A finished trial's graphs and tensors hang in reference cycles.
+            gc.collect()
+            writing.result()
         except (JobError, keras_tuner.errors.FatalError):
             raise
         except DivergedError as reason:
@@ -198,8 +264,6 @@ def run_trial(request: TrialRequest, setting: TrialSetting) -> TrialRecord:
             failure = "error"
             error = "".join(traceback.format_exception_only(reason)).strip()
             get_logger().warning("trial raised", exc_info=reason)
-    record = trial.record(failure, error)
-    # A finished trial's graphs and tensors hang in reference cycles.
-    del trial
-    gc.collect()
-    return record
+    if failure is not None:
+        gc.collect()
+    return trial.record(failure, error)

@@ -11,13 +11,13 @@ from job.data import load_dataset
 from job.errors import SearchFailedError
 from job.models import publishable_model
 from job.models.builders import MlpHyperModel
-from job.records import Execution, SearchResult, SearchTotals, TrialRecord
+from job.records import Execution, SearchResult, SearchTotals, TrialRecord, TrialRequest
 from job.retrain import Retraining, TrainedModel, evaluate
 from job.search.oracle import Address
 from job.seeds import derive_seed
 from job.spec import DataSpec, RetrainSpec
 from job.training.epochs import DeviceRows
-from job.training.trial import TrialRequest, TrialSetting, best_checkpoint, build_model, run_trial
+from job.training.trial import TrialSetting, best_checkpoint, build_model, run_trial
 
 ADDRESS = Address(0, 2, 0, 0)
 SEED = 4

@@ -13,12 +13,12 @@ import tensorflow as tf
 from job.errors import StateConflictError
 from job.models import BuiltInHyperModel
 from job.models.builders import MlpHyperModel
+from job.records import TrialRequest
 from job.seeds import derive_seed
 from job.spaces import MLP
 from job.training.checkpoint import LineageState, restore_checkpoint, save_checkpoint
 from job.training.epochs import DeviceRows
 from job.training.trial import (
-    TrialRequest,
     TrialSetting,
     best_checkpoint,
     better,

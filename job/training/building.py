@@ -1,0 +1,39 @@
+"""From hyperparameters to a compiled model, as a function of a seed."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import keras_tuner
+
+from job.models import BuiltInHyperModel
+from job.records import Hyperparameters
+
+# Keras seeds Python, NumPy and TensorFlow at once, and takes 32 bits.
+_SEED_LIMIT = 2**32
+
+
+def build_model(hypermodel: BuiltInHyperModel, values: Hyperparameters, seed: int) -> keras.Model:
+    """A compiled model with these hyperparameters, its initial weights a function of the seed alone."""
+    # Clearing forgets the precision that is set around a build, too.
+    policy = keras.config.dtype_policy()
+    keras.backend.clear_session(free_memory=False)
+    keras.config.set_dtype_policy(policy)
+    keras.utils.set_random_seed(seed % _SEED_LIMIT)
+    return hypermodel.build(_as_hyperparameters(values))
+
+
+def own_fit(
+    hypermodel: keras_tuner.HyperModel, values: Hyperparameters
+) -> Callable[[keras.Model], Callable[..., Any]] | None:
+    """For each model, the `fit` of a HyperModel that overrides it, called once per epoch; None where none does."""
+    if type(hypermodel).fit is keras_tuner.HyperModel.fit:
+        return None
+    return lambda model: functools.partial(hypermodel.fit, _as_hyperparameters(values), model)
+
+
+def _as_hyperparameters(values: Hyperparameters) -> keras_tuner.HyperParameters:
+    hp = keras_tuner.HyperParameters()
+    hp.values = dict(values)
+    return hp

@@ -1,0 +1,151 @@
+"""Which engine trains a model: the compiled loop or `model.fit`; and the precision it computes in."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from job.errors import JobError
+from job.logs import get_logger
+from job.resources import memory_limit
+from job.training.compilation import CompileMode
+from job.training.epochs import CompiledEpochs
+from job.training.fit import FitEpochs
+from job.training.rows import DeviceRows, rows_fit
+
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+# Tracing errors may quote whole graphs.
+_REASON_LENGTH = 200
+
+# What this process has said before: a search makes the same choice for most of its trials.
+_announced: set[tuple[str, bool, str]] = set()
+
+
+class Epochs(Protocol):
+    """Trains and validates one model, an epoch per call."""
+
+    model: keras.Model
+
+    @property
+    def xla(self) -> bool:
+        """Whether XLA compiles training."""
+        ...
+
+    def train(self, order: npt.NDArray[np.int64]) -> dict[str, float]:
+        """Train one epoch over the rows in this order; returns its metrics."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Metrics over the validation rows, named `val_…`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """The choice, and why, for the log."""
+
+    engine: Literal["loop", "fit"]
+    reason: str
+
+
+def choose_engine(
+    model: keras.Model, rows_bytes: int, memory: int, *, own_fit: Callable[..., Any] | None = None
+) -> EngineChoice:
+    """The compiled loop wherever it does what `model.fit` would; a pure function of its arguments.
+
+    Args:
+        model: compiled.
+        rows_bytes: of all rows that would be resident.
+        memory: bytes that there are.
+        own_fit: the `fit` of a HyperModel that overrides it.
+    """
+    if own_fit is not None:
+        return EngineChoice("fit", "the hypermodel has a fit of its own")
+    if model.run_eagerly:
+        return EngineChoice("fit", "the model asks to run eagerly")
+    for method in ("fit", "make_train_function", "make_test_function", "evaluate"):
+        if getattr(type(model), method) is not getattr(keras.Model, method):
+            return EngineChoice("fit", f"the model overrides {method}")
+    if not rows_fit(rows_bytes, memory):
+        return EngineChoice("fit", f"{rows_bytes} bytes of rows are too large for {memory} bytes of memory")
+    return EngineChoice("loop", "the rows fit in memory")
+
+
+@contextmanager
+def computing_in(precision: Precision) -> Iterator[None]:
+    """Layers made within compute in this precision; their variables are float32 in all of them."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def open_engine(  # noqa: PLR0913 - what a training is made of
+    build: Callable[[], keras.Model],
+    train: DeviceRows,
+    validation: DeviceRows | None,
+    batch_size: int,
+    *,
+    compile_mode: CompileMode = "auto",
+    precision: Precision = "float32",
+    own_fit: Callable[[keras.Model], Callable[..., Any]] | None = None,
+    memory: int | None = None,
+) -> Epochs:
+    """Build a model, with all its variables, and the engine that trains it.
+
+    A model that the loop cannot trace is built once more, because a failed trace may leave variables behind that no
+    other graph can use, and trained by `model.fit`.
+
+    Args:
+        build: makes the compiled model; a function of a seed alone.
+        train: see CompiledEpochs.
+        validation: likewise.
+        batch_size: likewise.
+        compile_mode: the spec's `training.compile`; with `fit`, only `always` compiles.
+        precision: the spec's `training.precision`.
+        own_fit: what trains a given model where a HyperModel overrides `fit`.
+        memory: bytes that there are; the container's limit by default.
+    """
+    limit = memory_limit() if memory is None else memory
+    rows_bytes = train.size + (0 if validation is None else validation.size)
+    with computing_in(precision):
+        model = build()
+        fit = None if own_fit is None else own_fit(model)
+        choice = choose_engine(model, rows_bytes, limit, own_fit=fit)
+        if choice.engine == "loop":
+            try:
+                loop = CompiledEpochs(model, train, validation, batch_size, compile_mode)
+            except JobError:
+                raise
+            except Exception as reason:  # noqa: BLE001 - the user's own steps may raise anything while they are traced
+                choice = EngineChoice("fit", f"the model cannot be traced: {_last_line(reason)}")
+                get_logger().debug("trace failed", exc_info=reason)
+                model = build()
+            else:
+                _announce("loop", loop.compilation.reason, xla=loop.xla)
+                return loop
+        engine = FitEpochs(model, train, validation, batch_size, xla=compile_mode == "always", fit=fit)
+        _announce("fit", choice.reason, xla=engine.xla)
+        return engine
+
+
+def _last_line(error: Exception) -> str:
+    """The line that says what is wrong; above it Keras and TensorFlow quote where."""
+    name = type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = lines[-1].removeprefix(f"{name}: ") if lines else ""
+    return f"{name}: {said}"[:_REASON_LENGTH]
+
+
+def _announce(engine: str, reason: str, *, xla: bool) -> None:
+    said = (engine, xla, reason) in _announced
+    _announced.add((engine, xla, reason))
+    log = get_logger().debug if said else get_logger().info
+    log("engine chosen", engine=engine, xla=xla, reason=reason)

@@ -1,0 +1,137 @@
+"""The rows of a split as a model takes them: nested inputs and targets, and optionally weights."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from job.resources import memory_limit
+
+# A tensor or array, or dictionaries, lists and tuples of them.
+Nested: TypeAlias = Any
+
+# Rows are copied while they are placed, and a worker holds more than rows.
+_SHARE_OF_MEMORY = 1 / 3
+
+
+def rows_fit(rows_bytes: int, memory: int) -> bool:
+    """Whether rows of this size may be resident; both in bytes."""
+    return rows_bytes <= memory * _SHARE_OF_MEMORY
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRows:
+    """Rows on the device, or on the host where they are too large for it.
+
+    Attributes:
+        x: inputs, each leaf (rows, …); floating-point leaves are float32.
+        y: targets, each leaf (rows, …); None for a model that needs none.
+        sample_weight: (rows,) float32, or one such leaf per target; None where all rows count alike.
+    """
+
+    x: Nested
+    y: Nested
+    sample_weight: Nested = None
+
+    @classmethod
+    def place(
+        cls,
+        x: Nested,
+        y: Nested,
+        sample_weight: Nested = None,
+        *,
+        class_weight: Mapping[int, float] | None = None,
+        memory: int | None = None,
+    ) -> "DeviceRows":
+        """Copy arrays, memory-mapped or not, to the device.
+
+        Args:
+            x: inputs, nested arrays.
+            y: targets, nested arrays, or None.
+            sample_weight: one array for all targets, or one for each.
+            class_weight: what the rows of each class count; classes that are not named count 1. As in Keras.
+            memory: bytes that there are; the container's limit by default. Larger rows stay where they are.
+
+        Raises:
+            ValueError: both weights are given, or class weights for several targets.
+        """
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError("expected class weights or sample weights, not both")
+            sample_weight = class_sample_weights(y, class_weight)
+        elif sample_weight is not None and keras.tree.is_nested(y) and not keras.tree.is_nested(sample_weight):
+            weights = sample_weight
+            sample_weight = keras.tree.map_structure(lambda _: weights, y)
+        rows = cls(*(_leaves(_as_keras_casts, part) for part in (x, y, sample_weight)))
+        limit = memory_limit() if memory is None else memory
+        return rows.on_device() if rows_fit(rows.size, limit) else rows
+
+    def on_device(self) -> "DeviceRows":
+        """All leaves as tensors; those that are stay what they are."""
+        return DeviceRows(*(_leaves(tf.convert_to_tensor, part) for part in self._parts))
+
+    def on_host(self) -> "DeviceRows":
+        """All leaves as NumPy arrays, without a copy where TensorFlow allows it."""
+        return DeviceRows(*(_leaves(np.asarray, part) for part in self._parts))
+
+    def batch(self, gather: Callable[[Nested, Nested], Nested], chosen: Nested) -> tuple[Nested, ...]:
+        """The rows `chosen` as `train_step` takes them: `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
+        used = 3 if self.sample_weight is not None else 2 if self.y is not None else 1
+        return tuple(_leaves(lambda leaf: gather(leaf, chosen), part) for part in self._parts[:used])
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return int(keras.tree.flatten(self.x)[0].shape[0])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all leaves; strings count as references."""
+        leaves = [leaf for leaf in keras.tree.flatten(list(self._parts)) if leaf is not None]
+        return sum(int(np.prod(leaf.shape)) * (_item_size(leaf.dtype)) for leaf in leaves)
+
+    @property
+    def _parts(self) -> tuple[Nested, Nested, Nested]:
+        return self.x, self.y, self.sample_weight
+
+
+def class_sample_weights(y: Nested, class_weight: Mapping[int, float]) -> npt.NDArray[np.float32]:
+    """One weight per row from its class, as `model.fit` makes them.
+
+    Args:
+        y: class numbers, (rows,) or (rows, 1), or one-hot, (rows, classes).
+        class_weight: by class number; classes that are not named count 1.
+
+    Raises:
+        ValueError: there are several targets, for which Keras defines no class weights.
+    """
+    if keras.tree.is_nested(y):
+        raise ValueError("class weights need a model with a single output")
+    labels = np.asarray(y)
+    if labels.ndim > 1:
+        labels = labels[..., 0] if labels.shape[-1] == 1 else labels.argmax(axis=-1)
+    classes, positions = np.unique(np.round(labels).astype(np.int64), return_inverse=True)
+    weights = np.array([class_weight.get(int(number), 1.0) for number in classes], np.float32)
+    return weights[positions]
+
+
+def _leaves(change: Callable[[Nested], Nested], part: Nested) -> Nested:
+    """Change every leaf; None, which Keras allows among weights, stays."""
+    return keras.tree.map_structure(lambda leaf: None if leaf is None else change(leaf), part)
+
+
+def _as_keras_casts(leaf: Nested) -> Nested:
+    """`fit` hands floating-point arrays over as float32."""
+    if tf.is_tensor(leaf):
+        return tf.cast(leaf, tf.float32) if leaf.dtype.is_floating else leaf
+    # Not asarray: it would lose that a file is mapped, not read.
+    array = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
+    return array.astype(np.float32, copy=False) if np.issubdtype(array.dtype, np.floating) else array
+
+
+def _item_size(dtype: Any) -> int:  # noqa: ANN401 - TensorFlow's or NumPy's
+    return int(getattr(dtype, "size", None) or np.dtype(getattr(dtype, "as_numpy_dtype", dtype)).itemsize)
