@@ -78,6 +78,8 @@ def start_server(folder: Path, port: int, access_key: str, secret_key: str) -> s
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         *(f"-{service}.port={number}" for service, number in ports.items()),
+        # Every bucket takes a handful of volumes, and by default the free disk decides how many there may be.
+        "-volume.max=100000",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         "-s3.autoCreateBucket=false",
