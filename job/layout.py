@@ -53,7 +53,9 @@ class RunLayout:
 
 SPEC = "spec.json"
 INPUTS = "inputs.json"
+LEASE = "lease.json"
 TRIALS_FOLDER = "trials/"
+CHECKPOINTS_FOLDER = "checkpoints/"
 TRIALS_TABLE = "trials.jsonl"
 BEST_HYPERPARAMETERS = "best_hyperparameters.json"
 METRICS = "metrics.json"
@@ -78,7 +80,9 @@ def log_segment(start: str, number: int) -> str:
 RUN_ENTRIES = (
     Entry(SPEC, "the job spec as resolved, with its hash"),
     Entry(INPUTS, "pinned when the run first starts: the data's fingerprint, the split, the versions in use"),
+    Entry(LEASE, "who works on the run, with a heartbeat; replaced by compare-and-swap"),
     Entry(trial_record("<trial_id>"), "written once per finished trial: hyperparameters, every epoch's metrics"),
+    Entry(f"{CHECKPOINTS_FOLDER}…", "alive only while a rung or the retraining may still need them"),
     Entry(TRIALS_TABLE, "all trial records, one per line, in address order"),
     Entry(BEST_HYPERPARAMETERS, "the best hyperparameters; the user's own names alone"),
     Entry(METRICS, "test scores, confusion matrix, per-class precision and recall, validation history"),

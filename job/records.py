@@ -54,6 +54,7 @@ class TrialRecord(Record):
         failure: how a failed trial failed; `error` is its text.
         attempts: how often the trial was started, retries included.
         seconds: wall-clock time of the successful attempt, or of the last one.
+        token: the lease's fencing token when the record was written.
     """
 
     schema_version: Literal[1] = 1
@@ -75,6 +76,7 @@ class TrialRecord(Record):
     attempts: int = 1
     seconds: float
     worker: str
+    token: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,30 @@ class Failure(Record):
     advice: str | None
     permanent: bool
     failed_at: datetime
+
+
+class Lease(Record):
+    """Who works on a run: one mutable object per run, changed by compare-and-swap alone.
+
+    Attributes:
+        token: the fencing token; each takeover adds one, and every record of a holder carries its own.
+        holder: host, process id and start of the process, for people and to tell holders apart.
+        state: `held` while the holder lives; `released` once it has ended in good order.
+        beat: grows with every heartbeat; a newcomer watches it on its own clock.
+        renewed_at: by the holder's clock; for people.
+        elapsed_seconds: how long the run was held so far, over all holders, for `limits.timeout`.
+        memory_bytes, memory_limit: the container's use and limit at the last heartbeat.
+    """
+
+    schema_version: Literal[1] = 1
+    token: int
+    holder: str
+    state: Literal["held", "released"]
+    beat: int
+    renewed_at: datetime
+    elapsed_seconds: float
+    memory_bytes: int
+    memory_limit: int
 
 
 class Pointer(Record):

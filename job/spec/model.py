@@ -139,6 +139,11 @@ class LimitsSpec(Section):
     """How often a failed trial is tried again before it counts as worst."""
     max_consecutive_failed_trials: int = Field(default=3, ge=1)
     """So many failed trials in a row, in address order, end the search."""
+    checkpoint_interval: Duration = timedelta(seconds=60)
+    """How often the state of a trial or retraining under way is stored: at most this much training, and the upload
+    under way, is repeated after a SIGKILL."""
+    grace_period: Duration = timedelta(seconds=25)
+    """How long storing what is under way may take after SIGTERM or SIGINT; Kubernetes gives 30 s by default."""
     max_total_trials: int | None = Field(default=None, ge=1)
     """The search ends after so many trials, in address order, every rung's counted for itself."""
 
@@ -210,6 +215,9 @@ class StorageSpec(Section):
     """For example `STANDARD_IA`."""
     tags: dict[str, str] = Field(default_factory=dict, max_length=10)
     """Object tags."""
+    outage_patience: Duration = timedelta(minutes=10)
+    """How long a search goes on while the store does not answer; what it wants to write waits on disk. After that the
+    job ends with exit code 20, and the same command goes on later."""
     part_size: Size = 16 * 1024 * 1024
     """Files larger than this are uploaded in parts of this size; at least 5 MiB."""
 
@@ -282,9 +290,14 @@ class JobSpec(Section):
     def hash(self) -> str:
         """Hex SHA-256 of the resolved spec in canonical JSON.
 
-        Where the run's objects go and how they are logged does not change the answer, so `output`,
-        `storage` and `logs` do not count.
+        Where the run's objects go, how they are logged, how many trials run at a time and how often they are stored
+        do not change the answer, so `output`, `storage`, `logs` and those limits do not count.
         """
         document = {key: value for key, value in self.document().items() if key not in {"output", "storage", "logs"}}
+        document["limits"] = {
+            key: value
+            for key, value in document["limits"].items()
+            if key not in {"max_concurrent_trials", "checkpoint_interval", "grace_period"}
+        }
         canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
