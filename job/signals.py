@@ -1,12 +1,19 @@
-"""SIGTERM and SIGINT as errors, so that a stopped job ends like any other: logs flushed, exit code told."""
+"""SIGTERM and SIGINT as errors, so that a stopped job ends like any other: state stored, logs flushed, exit code told.
 
+The first signal asks to stop. What trains in this process pauses at its next step and writes its checkpoint; anything
+else is left at once, because all of it can be done again. The second signal ends the process as it stands, and so does
+the end of the grace period.
+"""
+
+import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from job.errors import InterruptedByUser, JobError, Preempted
+from job.stop_request import TrainingPausedError, clear_stop_request, request_stop
 
 _ADVICE = "the same command with the same run id goes on from here"
 
@@ -14,37 +21,89 @@ _ADVICE = "the same command with the same run id goes on from here"
 class _StoppedError(BaseException):
     """On its way from the handler to the block's end. No Exception: whatever code runs now must not swallow it."""
 
-    def __init__(self, error: JobError) -> None:
-        super().__init__(error.message)
-        self.error = error
+
+class _Handler:
+    """The state of one block."""
+
+    def __init__(self, grace: float | None, last_words: Callable[[], None]) -> None:
+        self.error: JobError | None = None
+        self.may_raise = True
+        self._grace = grace
+        self._last_words = last_words
+        self._timer: threading.Timer | None = None
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if self.error is not None:
+            os._exit(self.error.exit_code)
+        if number == signal.SIGTERM:
+            self.error = Preempted("stopped by SIGTERM", advice=_ADVICE)
+        else:
+            self.error = InterruptedByUser("stopped by SIGINT", advice=_ADVICE)
+        request_stop()
+        if self._grace is not None:
+            self._timer = threading.Timer(self._grace, self._give_up, args=(self.error.exit_code,))
+            self._timer.daemon = True
+            self._timer.start()
+        if self.may_raise:
+            raise _StoppedError
+
+    def _give_up(self, exit_code: int) -> None:
+        self._last_words()
+        os._exit(exit_code)
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+_handlers: list[_Handler] = []
 
 
 @contextmanager
-def signals_as_errors() -> Iterator[None]:
+def signals_as_errors(grace: float | None = None, last_words: Callable[[], None] = lambda: None) -> Iterator[None]:
     """End the block with Preempted on SIGTERM and with InterruptedByUser on SIGINT. Blocks may nest.
 
     As PID 1 of a container a process has no default handler for SIGTERM: without one it would be ignored. Only the main
     thread can have handlers; in another one the block is left as it is.
+
+    Args:
+        grace: seconds from the signal until the process ends, whatever it is doing; None for no end.
+        last_words: called just before that, from a thread; must not take long.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, _preempt),
-        signal.SIGINT: signal.signal(signal.SIGINT, _interrupt),
-    }
+    clear_stop_request()
+    handler = _Handler(grace, last_words)
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    _handlers.append(handler)
     try:
         yield
-    except _StoppedError as stopped:
-        raise stopped.error from None
+    except (_StoppedError, TrainingPausedError):
+        if handler.error is None:
+            raise
+        raise handler.error from None
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        _handlers.pop()
+        for number, old in previous.items():
+            signal.signal(number, old)
+        handler.cancel()
 
 
-def _preempt(_number: int, _frame: FrameType | None) -> None:
-    raise _StoppedError(Preempted("stopped by SIGTERM", advice=_ADVICE))
+@contextmanager
+def pausing_by_itself() -> Iterator[None]:
+    """A block that looks at `stop_requested` and raises TrainingPausedError: a signal does not break into it.
 
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise _StoppedError(InterruptedByUser("stopped by SIGINT", advice=_ADVICE))
+    It would otherwise meet training between a step and the note of it, and the checkpoint would be of neither.
+    """
+    if threading.current_thread() is not threading.main_thread() or not _handlers:
+        yield
+        return
+    handler = _handlers[-1]
+    handler.may_raise = False
+    try:
+        yield
+    finally:
+        handler.may_raise = True
+    if handler.error is not None:
+        raise _StoppedError

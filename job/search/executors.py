@@ -11,6 +11,7 @@ from job.resources import Resources, available_resources
 from job.search.memory_watch import MemoryWatch
 from job.search.trial_plan import TrialPlan
 from job.search.worker import WorkerSetting
+from job.signals import pausing_by_itself
 from job.slots import slot_count, worker_memory
 from job.spec import JobSpec
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # A worker that holds so many times what it was expected to need is replaced between trials.
 _GROWTH = 2
+# Of `limits.grace_period`; the rest is for uploading what trials have written by then.
+_SHARE_OF_GRACE = 0.4
 
 
 class Executor(Protocol):
@@ -56,8 +59,9 @@ class InlineExecutor:
         self._submitted.append(request)
 
     def wait(self) -> TrialRecord:
-        """Run the oldest request."""
-        return self._run(self._submitted.popleft())
+        """Run the oldest request. Raises TrainingPausedError: see run_trial."""
+        with pausing_by_itself():
+            return self._run(self._submitted.popleft())
 
 
 @contextmanager
@@ -80,6 +84,7 @@ def open_executor(spec: JobSpec, plan: TrialPlan, *, log_fields: Mapping[str, st
     limits = ProcessLimits(
         trial_timeout=None if timeout is None else timeout.total_seconds(),
         worker_memory=_GROWTH * worker_memory(prepared_bytes),
+        grace=_SHARE_OF_GRACE * spec.limits.grace_period.total_seconds(),
     )
     settings = _worker_settings(spec, plan, resources, log_fields, prepared_bytes)
     get_logger().info("workers started", workers=len(settings), cores=resources.cores, gpus=len(resources.gpus))

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 import psutil
 
 from job.logs import get_logger
+from job.search.fork_server import fork_server_pid
 
 _SECONDS = 0.5
 _SHARE = 0.92
@@ -60,6 +61,10 @@ class MemoryWatch:
     def _look(self) -> None:
         used = {pid: private_memory(pid) for pid in self._workers.worker_pids()}
         total = sum(used.values()) + private_memory(psutil.Process().pid)
+        server = fork_server_pid()
+        if server is not None:
+            # What the workers share with it is counted here, once.
+            total += resident_memory(server)
         if total <= self._threshold or len(used) == 0:
             return
         largest = max(used, key=lambda pid: used[pid])
@@ -72,7 +77,14 @@ class MemoryWatch:
 
 
 def private_memory(pid: int) -> int:
-    """Bytes of a process that no other shares: mapped data files are everybody's."""
+    """Bytes of a process that no other shares: mapped data files and what was imported before a fork are everybody's."""
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return int(psutil.Process(pid).memory_full_info().uss)
+    return 0
+
+
+def resident_memory(pid: int) -> int:
+    """Bytes of a process, mapped files left out."""
     with contextlib.suppress(psutil.NoSuchProcess):
         info = psutil.Process(pid).memory_info()
         return int(info.rss - info.shared)

@@ -7,7 +7,6 @@ passes its time or has grown is replaced, with its pool and its pipes, so that n
 import concurrent.futures
 import contextlib
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -16,6 +15,7 @@ import time
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from types import TracebackType
 from typing import Self
 
@@ -23,10 +23,9 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from job.logs import get_logger, log_forwarded
 from job.records import FailureKind, TrialRecord, TrialRequest
+from job.search.fork_server import worker_context
 from job.search.worker import WorkerAnswer, WorkerSetting, run_in_worker, start_worker, warm_up
 
-# Spawned, not forked: TensorFlow's threads do not survive a fork.
-_CONTEXT = multiprocessing.get_context("spawn")
 # A record may overtake its trial's last events, which take another pipe; that long it waits for them.
 _EVENTS_SECONDS = 2.0
 # A trial that looks at its own time ends tidily; the pool's timeout is for one that cannot.
@@ -35,17 +34,25 @@ _TIMEOUT_SLACK = 1.1
 
 @dataclass(frozen=True, slots=True)
 class ProcessLimits:
-    """When a worker is ended: `trial_timeout` in seconds (None: never), `worker_memory` in bytes, between trials."""
+    """When a worker is ended.
+
+    Attributes:
+        trial_timeout: seconds; None for never.
+        worker_memory: bytes, looked at between trials.
+        grace: seconds for trials under way to write their checkpoints, when the search ends before they do.
+    """
 
     trial_timeout: float | None
     worker_memory: int
+    grace: float = 10.0
 
 
 class _Slot:
     """One worker process at a time, its pipes and its trial."""
 
-    def __init__(self, setting: WorkerSetting) -> None:
+    def __init__(self, setting: WorkerSetting, context: ForkServerContext) -> None:
         self._setting = setting
+        self._context = context
         self.request: TrialRequest | None = None
         self.future: ProcessFuture[WorkerAnswer] | None = None
         self.started = 0.0
@@ -54,15 +61,15 @@ class _Slot:
 
     def _open(self) -> None:
         # The driver keeps the writing end of the lifeline; it closes when the driver dies.
-        worker_lifeline, self._lifeline = _CONTEXT.Pipe(duplex=False)
-        self._events, worker_events = _CONTEXT.Pipe(duplex=False)
+        worker_lifeline, self._lifeline = self._context.Pipe(duplex=False)
+        self._events, worker_events = self._context.Pipe(duplex=False)
         self._worker_ends = (worker_lifeline, worker_events)
         self._drained = threading.Semaphore(0)
         self._pool = ProcessPool(
             max_workers=1,
             initializer=start_worker,
             initargs=(self._setting, worker_lifeline, worker_events),
-            context=_CONTEXT,
+            context=self._context,
         )
         # Starts the worker at once, while the driver still plans.
         self._ready: ProcessFuture[int] = self._pool.schedule(warm_up)
@@ -102,8 +109,17 @@ class _Slot:
         self.close()
         self._open()
 
+    def ask_to_pause(self) -> None:
+        """Have the trial under way write its checkpoint and end."""
+        with contextlib.suppress(OSError):
+            self._lifeline.send_bytes(b"stop")
+
     def close(self) -> None:
         """End the worker and wait for its end."""
+        # It has nothing to tidy up, and does not listen to the pool's SIGTERM.
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         self.pid = None
         self._pool.stop()  # type: ignore[no-untyped-call]  # pebble's annotations have gaps
         self._pool.join()
@@ -121,7 +137,8 @@ class ProcessExecutor:
 
     def __init__(self, settings: list[WorkerSetting], limits: ProcessLimits) -> None:
         self._limits = limits
-        self._slots = [_Slot(setting) for setting in settings]
+        context = worker_context()
+        self._slots = [_Slot(setting, context) for setting in settings]
         self._ended_for: dict[int, str] = {}
 
     @property
@@ -135,6 +152,8 @@ class ProcessExecutor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            self.pause(self._limits.grace)
         self.close()
 
     def submit(self, request: TrialRequest) -> None:
@@ -166,6 +185,8 @@ class ProcessExecutor:
             if answer.memory > self._limits.worker_memory:
                 get_logger().debug("worker replaced", memory=answer.memory)
                 slot.replace_worker()
+            if answer.record is None:
+                raise RuntimeError("a trial was paused that nobody asked to")
             return answer.record
         slot.replace_worker()
         return record
@@ -178,6 +199,13 @@ class ProcessExecutor:
         if isinstance(code, int) and code < 0:
             return f"the worker process was killed by {signal.Signals(-code).name}"
         return f"the worker process died (exit code {code})"
+
+    def pause(self, seconds: float) -> None:
+        """Have all trials under way write their checkpoints, for so long at most."""
+        running = [slot for slot in self._slots if slot.future is not None]
+        for slot in running:
+            slot.ask_to_pause()
+        concurrent.futures.wait([slot.future for slot in running if slot.future is not None], seconds)
 
     def end_worker(self, pid: int, reason: str) -> None:
         """Kill a worker; its trial fails with this reason. Safe to call from another thread."""

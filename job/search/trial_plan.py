@@ -63,6 +63,7 @@ class TrialPlan:
             direction=self.direction,
             checkpoints=self.checkpoints,
             timeout=None if timeout is None else timeout.total_seconds(),
+            checkpoint_interval=self.spec.limits.checkpoint_interval.total_seconds(),
             tensorboard=self.tensorboard,
             compile_mode=self.spec.training.compile,
             precision=self.spec.training.precision,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from job.logs import PrintedLines, bind, configure_worker
 from job.records import TrialRecord, TrialRequest
 from job.search.trial_plan import TrialPlan
+from job.stop_request import TrainingPausedError, request_stop
 
 if TYPE_CHECKING:
     from job.training.trial import TrialSetting
@@ -41,9 +42,9 @@ class WorkerSetting:
 
 @dataclass(frozen=True, slots=True)
 class WorkerAnswer:
-    """A trial's record, and how much memory (bytes, resident) its worker holds now."""
+    """A trial's record, None where it was paused; and how much memory (bytes, resident) its worker holds now."""
 
-    record: TrialRecord
+    record: TrialRecord | None
     memory: int
 
 
@@ -57,13 +58,15 @@ def start_worker(setting: WorkerSetting, lifeline: Connection, events: Connectio
 
     Args:
         setting: what to run, and how.
-        lifeline: reads end-of-file once the driver is gone.
+        lifeline: a message on it asks the worker to stop; it reads end-of-file once the driver is gone.
         events: takes one JSON event per message; an empty message ends a trial's events.
     """
     global _setting, _events  # noqa: PLW0603 - see above
     threading.Thread(target=_end_with_driver, args=(lifeline,), name="lifeline", daemon=True).start()
-    # A terminal's Ctrl-C goes to the whole process group; the driver decides what becomes of the workers.
+    # A terminal's Ctrl-C goes to the whole process group, and some send SIGTERM to all of it; the driver decides what
+    # becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.environ.update(setting.environment)
     _events = events
     configure_worker(setting.log_level, events.send_bytes)
@@ -78,7 +81,9 @@ def start_worker(setting: WorkerSetting, lifeline: Connection, events: Connectio
 
 def _end_with_driver(lifeline: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
-        lifeline.recv_bytes()
+        while True:
+            lifeline.recv_bytes()
+            request_stop()
     os._exit(1)
 
 
@@ -90,7 +95,9 @@ def run_in_worker(request: TrialRequest) -> WorkerAnswer:
 
     if _setting is None or _events is None:
         raise RuntimeError("the worker was not started")
-    record = run_trial(request, _setting)
+    record: TrialRecord | None = None
+    with contextlib.suppress(TrainingPausedError):
+        record = run_trial(request, _setting)
     _events.send_bytes(b"")
     return WorkerAnswer(record, psutil.Process().memory_info().rss)
 

@@ -7,10 +7,13 @@ Checkpoints are a cache: training anew from epoch 0 gives the same weights. So t
 (a killed process loses nothing, a machine that loses power may), and what cannot be read counts as gone.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,10 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from job.records import Hyperparameters
+
 _STATE = "state"
+_METRIC = "metric"
 
 
 class CheckpointError(ValueError):
@@ -35,6 +41,9 @@ class LineageState:
         best_score, best_epoch: the best objective so far and the epoch (from 1) it was reached at.
         reference, stalled: early stopping's own best objective, and for how many epochs nothing has beaten it.
         stopped: the lineage trains no further, in no rung.
+        step: batches done of the epoch that was under way; 0 between epochs.
+        logs: the metrics of this rung's epochs so far.
+        identity: of what is trained (see `identity_of`): a checkpoint of something else is not used.
     """
 
     epoch: int
@@ -43,18 +52,33 @@ class LineageState:
     reference: float | None = None
     stalled: int = 0
     stopped: bool = False
+    step: int = 0
+    logs: tuple[dict[str, float], ...] = ()
+    identity: str = ""
+
+
+def identity_of(seed: int, values: Hyperparameters) -> str:
+    """What a lineage trains: its seed and its hyperparameters, hashed."""
+    return hashlib.sha256(json.dumps([seed, values], sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model's variables, copied, with the lineage's state."""
+    """A model's variables, copied, with the lineage's state.
+
+    Attributes:
+        arrays: every variable that training carries from epoch to epoch.
+        metrics: the metrics' own variables, inside an epoch; none between epochs.
+    """
 
     arrays: tuple[npt.NDArray[Any], ...]
     state: LineageState
+    metrics: tuple[npt.NDArray[Any], ...] = ()
 
     def write(self, path: Path) -> None:
         """Write to `path` (an `.npz`), whole or not at all."""
         entries: dict[str, Any] = {str(index): array for index, array in enumerate(self.arrays)}
+        entries |= {f"{_METRIC}{index}": array for index, array in enumerate(self.metrics)}
         entries[_STATE] = np.frombuffer(json.dumps(asdict(self.state)).encode(), dtype=np.uint8)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary(path)
@@ -75,7 +99,12 @@ def best_checkpoint(folder: Path, trial_id: str) -> Path:
 
 def take_checkpoint(model: keras.Model, state: LineageState) -> Checkpoint:
     """Copy all variables: training goes on with the originals."""
-    return Checkpoint(tuple(variable.value.numpy().copy() for variable in _variables(model)), state)
+    metrics = _copies(model.metrics_variables) if state.step else ()
+    return Checkpoint(_copies(model_variables(model)), state, metrics)
+
+
+def _copies(variables: Sequence[Any]) -> tuple[npt.NDArray[Any], ...]:
+    return tuple(variable.value.numpy().copy() for variable in variables)
 
 
 def save_checkpoint(path: Path, model: keras.Model, state: LineageState) -> None:
@@ -106,26 +135,32 @@ def restore_checkpoint(path: Path, model: keras.Model) -> LineageState:
     Raises:
         CheckpointError: the checkpoint is of another architecture, or cannot be read; the model is as before.
     """
-    variables = _variables(model)
-    arrays, state = _read(path, with_arrays=True)
-    if [array.shape for array in arrays] != [tuple(v.shape) for v in variables]:
+    entries, state = _read(path, with_arrays=True)
+    variables = model_variables(model)
+    metrics = model.metrics_variables if state.step else []
+    names = [*map(str, range(len(variables))), *(f"{_METRIC}{index}" for index in range(len(metrics)))]
+    targets = [*variables, *metrics]
+    if set(names) != entries.keys() or any(
+        entries[name].shape != tuple(target.shape) for name, target in zip(names, targets, strict=True)
+    ):
         raise CheckpointError(f"checkpoint {path.name} holds a model of another architecture")
-    for variable, array in zip(variables, arrays, strict=True):
-        variable.assign(array)
+    for name, target in zip(names, targets, strict=True):
+        target.assign(entries[name])
     return state
 
 
-def _read(path: Path, *, with_arrays: bool = False) -> tuple[list[npt.NDArray[Any]], LineageState]:
+def _read(path: Path, *, with_arrays: bool = False) -> tuple[dict[str, npt.NDArray[Any]], LineageState]:
     try:
-        # NumPy leaves a file open that it cannot read.
+        # NumPy leaves a file open that it cannot read. Every entry of the archive carries a checksum that is checked.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as entries:
-            arrays = [entries[str(index)] for index in range(len(entries) - 1)] if with_arrays else []
-            return arrays, LineageState(**json.loads(bytes(entries[_STATE])))
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            names = [name for name in entries.files if name != _STATE] if with_arrays else []
+            state = json.loads(bytes(entries[_STATE]))
+            return {name: entries[name] for name in names}, LineageState(**state | {"logs": tuple(state["logs"])})
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise CheckpointError(f"checkpoint {path.name} cannot be read: {error}") from error
 
 
-def _variables(model: keras.Model) -> list[Any]:
+def model_variables(model: keras.Model) -> list[Any]:
     """Each variable once: the model's, its optimizer's, and those of optimizers that a custom model keeps besides."""
     # An optimizer that is not built has no variables yet, and Keras would restore none.
     if not model.optimizer.built:

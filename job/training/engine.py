@@ -36,8 +36,14 @@ class Epochs(Protocol):
         """Whether XLA compiles training."""
         ...
 
-    def train(self, order: npt.NDArray[np.int64]) -> dict[str, float]:
-        """Train one epoch over the rows in this order; returns its metrics."""
+    def train(
+        self,
+        order: npt.NDArray[np.int64],
+        *,
+        first_step: int = 0,
+        between: Callable[[int], None] | None = None,
+    ) -> dict[str, float]:
+        """Train one epoch over the rows in this order; returns its metrics. See CompiledEpochs."""
         ...
 
     def validate(self) -> dict[str, float]:

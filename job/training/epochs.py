@@ -4,6 +4,7 @@ The rows are resident on the device; a `tf.function` gathers them batch by batch
 `model.train_step`: the same steps as `model.fit` on the same batches, without its per-batch Python.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,40 +85,108 @@ class CompiledEpochs:
         self._train = _trace(model, "train_step", train, batch_size, xla=self.compilation.xla)
         # Validation is a tenth of an epoch's time: compiling it would cost more than it saves.
         self._validation = None if validation is None else _trace(model, "test_step", validation, batch_size, xla=False)
+        self._pace = _Pace()
 
     @property
     def xla(self) -> bool:
         """Whether XLA compiles the training epochs."""
         return self.compilation.xla
 
-    def train(self, order: npt.NDArray[np.int64]) -> dict[str, float]:
-        """Train one epoch over the rows in this order, which names each row once; the metrics as `fit` logs them."""
-        return self._run(self._train, order)
+    def train(
+        self,
+        order: npt.NDArray[np.int64],
+        *,
+        first_step: int = 0,
+        between: Callable[[int], None] | None = None,
+    ) -> dict[str, float]:
+        """Train one epoch over the rows in this order, which names each row once; the metrics as `fit` logs them.
+
+        Args:
+            order: row numbers.
+            first_step: where an epoch that was begun goes on; the model's metrics are then as they were left.
+            between: called every now and then with the number of steps done, the metrics in the model. What it
+                raises ends the epoch there.
+        """
+        if first_step == 0:
+            self.model.reset_metrics()
+        steps = self._train.steps
+        tensor = self._train.prepare(order)
+        logs: dict[str, Any] = {}
+        step = first_step
+        while step < steps:
+            until = steps if between is None else min(steps, step + self._pace.steps)
+            started = time.monotonic()
+            logs = scalar_metrics(self._train.run(tensor, step, until))
+            self._pace.took(until - step, time.monotonic() - started)
+            step = until
+            if between is not None and step < steps:
+                between(step)
+        return logs
 
     def validate(self) -> dict[str, float]:
         """Metrics over the validation rows, named `val_…`; empty without validation rows."""
-        if self._validation is None:
+        loop = self._validation
+        if loop is None:
             return {}
-        logs = self._run(self._validation, np.arange(self._validation.rows))
+        self.model.reset_metrics()
+        logs = scalar_metrics(loop.run(loop.prepare(np.arange(loop.rows)), 0, loop.steps))
         return {f"val_{name}": value for name, value in logs.items()}
 
-    def _run(self, loop: "_Loop", order: npt.NDArray[np.int64]) -> dict[str, float]:
-        self.model.reset_metrics()
-        return scalar_metrics(loop(order))
+
+class _Pace:
+    """How many steps to take at a time, so that a call ends about every half second whatever the model.
+
+    Only how often one can look up depends on the clock: the same steps are taken in the same order by the same graph.
+    """
+
+    _SECONDS = 0.5
+    # The first call compiles, too, and says little of a step's time.
+    _FIRST = 16
+
+    def __init__(self) -> None:
+        self.steps = self._FIRST
+
+    def took(self, steps: int, seconds: float) -> None:
+        possible = int(steps * self._SECONDS / max(seconds, 1e-6))
+        self.steps = max(1, min(possible, 16 * self.steps))
 
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """A traced epoch over `rows` rows: `looped` of them by the graph's loop, the others by a step after it."""
+    """A traced epoch over `rows` rows, in two graphs: whole steps by a loop, the rest by one step after it.
 
-    graph: Callable[[tf.Tensor, tf.Tensor], dict[str, Any]]
+    Attributes:
+        graph: takes the order, the first step and the one to stop before.
+        tail: the last step, where it cannot be one of the loop's.
+        looped: how many rows the loop takes.
+        shape: of the looped part of the order.
+    """
+
+    graph: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], dict[str, Any]]
+    tail: Callable[[tf.Tensor], dict[str, Any]] | None
     rows: int
     looped: int
+    looped_steps: int
     shape: tuple[int, ...]
 
-    def __call__(self, order: npt.NDArray[np.int64]) -> dict[str, Any]:
+    @property
+    def steps(self) -> int:
+        return self.looped_steps + (self.tail is not None)
+
+    def prepare(self, order: npt.NDArray[np.int64]) -> tuple[tf.Tensor, tf.Tensor]:
+        """The order as the two graphs take it."""
         looped = order[: self.looped].reshape(self.shape)
-        return self.graph(tf.constant(looped, tf.int64), tf.constant(order[self.looped :], tf.int64))
+        return tf.constant(looped, tf.int64), tf.constant(order[self.looped :], tf.int64)
+
+    def run(self, order: tuple[tf.Tensor, tf.Tensor], first: int, until: int) -> dict[str, Any]:
+        """Take the steps from `first` to before `until`."""
+        logs: dict[str, Any] = {}
+        stop = min(until, self.looped_steps)
+        if first < stop:
+            logs = self.graph(order[0], tf.constant(first), tf.constant(stop))
+        if until > self.looped_steps and self.tail is not None:
+            logs = self.tail(order[1])
+        return logs
 
 
 def _trace(model: keras.Model, step_name: str, rows: DeviceRows, batch_size: int, *, xla: bool) -> _Loop:
@@ -135,14 +204,22 @@ def _trace(model: keras.Model, step_name: str, rows: DeviceRows, batch_size: int
     looped = rows.count - last
 
     @tf.function(jit_compile=xla)  # type: ignore[untyped-decorator]  # TensorFlow has no annotations
-    def loop(order: tf.Tensor, remainder: tf.Tensor) -> dict[str, Any]:
-        if xla:
-            for number in tf.range(looped // batch_size):
+    def loop(order: tf.Tensor, first: tf.Tensor, until: tf.Tensor) -> dict[str, Any]:
+        number = first
+        # Not tf.range: under XLA its bounds are compiled in, and each other pair would be compiled anew.
+        while number < until:
+            if xla:
                 step(resident.batch(tf.gather, order[number]))
-        else:
-            for start in tf.range(0, looped, batch_size):
+            else:
+                start = tf.cast(number, tf.int64) * batch_size
                 step(resident.batch(tf.gather, order[start : start + batch_size]))
-        logs = step(resident.batch(tf.gather, remainder)) if last else None
+            number += 1
+        metrics: dict[str, Any] = model.get_metrics_result()
+        return metrics
+
+    @tf.function(jit_compile=xla)  # type: ignore[untyped-decorator]  # likewise
+    def tail(remainder: tf.Tensor) -> dict[str, Any]:
+        logs = step(resident.batch(tf.gather, remainder))
         metrics: dict[str, Any] = model.get_metrics_result()
         # Keras's rule: the model's metrics, unless a step of the user's own returned something else.
         return logs if own_logs and isinstance(logs, dict) and set(logs) != set(metrics) else metrics
@@ -150,8 +227,15 @@ def _trace(model: keras.Model, step_name: str, rows: DeviceRows, batch_size: int
     # No size is told, as `fit` tells none: Keras weighs the losses of several outputs by a batch's size where it knows
     # that from the graph. XLA compiles for the sizes that it is called with.
     shape = (looped // batch_size, batch_size) if xla else (looped,)
-    open_shape = tf.TensorSpec([None] * len(shape), tf.int64)
-    return _Loop(loop.get_concrete_function(open_shape, tf.TensorSpec([None], tf.int64)), rows.count, looped, shape)
+    count = tf.TensorSpec([], tf.int32)
+    return _Loop(
+        graph=loop.get_concrete_function(tf.TensorSpec([None] * len(shape), tf.int64), count, count),
+        tail=tail.get_concrete_function(tf.TensorSpec([None], tf.int64)) if last else None,
+        rows=rows.count,
+        looped=looped,
+        looped_steps=-(-looped // batch_size),
+        shape=shape,
+    )
 
 
 def _overrides(model: keras.Model, method: str) -> bool:

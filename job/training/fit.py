@@ -1,7 +1,8 @@
 """One epoch by `model.fit`: for what the compiled loop cannot take."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import keras
@@ -39,12 +40,27 @@ class FitEpochs:
         self._train = train.on_host()
         self._validation = None if validation is None else validation.on_host()
         self._batch_size = batch_size
+        self._has_own_fit = fit is not None
         self._fit = model.fit if fit is None else fit
         build_variables(model, self._train, batch_size)
 
-    def train(self, order: npt.NDArray[np.int64]) -> dict[str, float]:
-        """Train one epoch over the rows in this order; returns the metrics as `fit` logs them."""
-        result = self._fit(_Batches(self._train, order, self._batch_size), epochs=1, shuffle=False, verbose=0)
+    def train(
+        self,
+        order: npt.NDArray[np.int64],
+        *,
+        first_step: int = 0,
+        between: Callable[[int], None] | None = None,
+    ) -> dict[str, float]:
+        """Train one epoch over the rows in this order; returns the metrics as `fit` logs them. See CompiledEpochs.
+
+        A `fit` of the user's own trains whole epochs: what it does inside one is not known.
+        """
+        batches = _Batches(self._train, order[first_step * self._batch_size :], self._batch_size)
+        settings: dict[str, Any] = {"epochs": 1, "shuffle": False, "verbose": 0}
+        if between is not None and not self._has_own_fit:
+            settings["callbacks"] = [_Between(between, first_step)]
+        with _metrics_going_on(self.model) if first_step else nullcontext():
+            result = self._fit(batches, **settings)
         history = getattr(result, "history", result)
         return scalar_metrics({name: np.ravel(value)[-1] for name, value in history.items()})
 
@@ -55,6 +71,30 @@ class FitEpochs:
         batches = _Batches(self._validation, np.arange(self._validation.count), self._batch_size)
         logs = scalar_metrics(self.model.evaluate(batches, verbose=0, return_dict=True))
         return {f"val_{name}": value for name, value in logs.items()}
+
+
+class _Between(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no annotations
+    """Tells after each batch but the last how many steps of the epoch are done."""
+
+    def __init__(self, between: Callable[[int], None], first_step: int) -> None:
+        super().__init__()
+        self._between = between
+        self._first_step = first_step
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        del logs
+        if batch + 1 < self.params["steps"]:
+            self._between(self._first_step + batch + 1)
+
+
+@contextmanager
+def _metrics_going_on(model: keras.Model) -> Iterator[None]:
+    """`fit` begins by resetting the metrics, which hold the first part of this epoch."""
+    model.reset_metrics = lambda: None
+    try:
+        yield
+    finally:
+        del model.reset_metrics
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations

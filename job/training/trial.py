@@ -8,7 +8,6 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from job.training.checkpoint import (
     CheckpointError,
     LineageState,
     best_checkpoint,
+    identity_of,
     last_checkpoint,
     read_state,
     restore_checkpoint,
@@ -34,6 +34,7 @@ from job.training.checkpoint import (
 from job.training.compilation import CompileMode
 from job.training.engine import Epochs, Precision, open_engine
 from job.training.epochs import epoch_order
+from job.training.progress import ProgressFiles
 from job.training.rows import DeviceRows
 from job.training.stopping import EarlyStopping, better
 from job.training.tensorboard import EpochSummaries
@@ -56,7 +57,8 @@ class TrialSetting:
 
     Attributes:
         checkpoints: the folder that holds `<trial_id>.last.npz` and `<trial_id>.best.npz`.
-        timeout: seconds that a trial may take, looked at after each epoch; None for no limit.
+        timeout: seconds that a trial may take, looked at while it trains; None for no limit.
+        checkpoint_interval: seconds between checkpoints of a trial under way; None for none.
         tensorboard: the folder for TensorBoard logs; None for none.
         early_stopping: when a lineage stops before its rung's end; None for never.
         callbacks: makes a trial's Keras callbacks. They are called at the beginning and end of epochs and of the
@@ -71,6 +73,7 @@ class TrialSetting:
     direction: Direction
     checkpoints: Path
     timeout: float | None = None
+    checkpoint_interval: float | None = None
     tensorboard: Path | None = None
     compile_mode: CompileMode = "auto"
     precision: Precision = "float32"
@@ -92,19 +95,23 @@ class _Trial:
     def __init__(self, request: TrialRequest, setting: TrialSetting) -> None:
         self.request = request
         self.setting = setting
-        self.state = LineageState(epoch=0)
+        self.state = LineageState(epoch=0, identity=identity_of(request.seed, request.hyperparameters))
         self.epochs: list[dict[str, float]] = []
         self.best: Checkpoint | None = None
         self.last: Checkpoint | None = None
         self.started = time.monotonic()
 
-    def train(self) -> None:
-        """Train to the requested epoch; what `write` needs is kept in memory, so that no epoch waits for a disk."""
-        parent = self._parent_state()
-        if parent is not None and parent.stopped:
-            self.state = parent
-            return
+    def train(self, progress: ProgressFiles) -> None:
+        """Train to the requested epoch, from where this trial or the rung below was left.
+
+        Args:
+            progress: takes the state of the trial on its way. What `write` needs is kept in memory.
+        """
         request, setting = self.request, self.setting
+        start, start_state = self._start()
+        if start is not None and start_state.stopped:
+            self._go_on(start, start_state)
+            return
         values = request.hyperparameters
         engine = open_engine(
             functools.partial(build_model, setting.hypermodel, values, request.seed),
@@ -115,63 +122,90 @@ class _Trial:
             precision=setting.precision,
             own_fit=own_fit(setting.hypermodel, values),
         )
-        if parent is not None and request.parent is not None:
-            self._restore(last_checkpoint(setting.checkpoints, request.parent), engine.model)
+        if start is not None:
+            self._restore(start, engine.model)
         callbacks = self._callbacks(engine.model)
         callbacks.on_train_begin()
         logs: dict[str, float] = {}
         with EpochSummaries(setting.tensorboard, request.trial_id) as summaries:
             while self.state.epoch < request.to_epoch and not self.state.stopped:
                 self._check_time()
-                logs = self._train_epoch(engine, callbacks)
+                logs = self._train_epoch(engine, callbacks, progress)
                 summaries.write(self.state.epoch, logs)
-        self.last = take_checkpoint(engine.model, self.state)
+                progress.pause_point(lambda: self._checkpoint(engine.model))
+        self.last = self._checkpoint(engine.model)
         callbacks.on_train_end(dict(logs))
 
-    def _parent_state(self) -> LineageState | None:
-        """How far the rung below came.
+    def _start(self) -> tuple[Path | None, LineageState]:
+        """The checkpoint to go on from: this trial's own of an earlier attempt, or the one of the rung below.
 
-        A parent's checkpoint that is gone (another machine, a new scratch disk) costs time and nothing else:
-        training anew from epoch 0 gives the same weights.
+        What is gone (another machine, a new scratch disk) costs time and nothing else: training anew from epoch 0 gives
+        the same weights.
         """
-        if self.request.parent is None:
-            return None
-        path = last_checkpoint(self.setting.checkpoints, self.request.parent)
-        if not path.exists():
-            return None
-        try:
-            return read_state(path)
-        except CheckpointError as error:
-            get_logger().warning("trains anew", reason=str(error))
-            return None
+        request, folder = self.request, self.setting.checkpoints
+        for trial_id in (request.trial_id, request.parent):
+            path = None if trial_id is None else last_checkpoint(folder, trial_id)
+            if path is None or not path.exists():
+                continue
+            try:
+                state = read_state(path)
+            except CheckpointError as error:
+                get_logger().warning("checkpoint not used", reason=str(error))
+                continue
+            is_own = trial_id == request.trial_id
+            counted = len(state.logs) if is_own else 0
+            if state.identity != self.state.identity or state.epoch > request.to_epoch:
+                get_logger().warning("checkpoint not used", reason=f"{path.name} is of another training")
+            elif not is_own or counted == max(0, state.epoch - request.from_epoch):
+                return path, state
+        return None, self.state
 
     def _restore(self, path: Path, model: keras.Model) -> None:
         try:
-            self.state = restore_checkpoint(path, model)
+            state = restore_checkpoint(path, model)
         except CheckpointError as error:
-            get_logger().warning("trains anew", reason=str(error))
+            get_logger().warning("checkpoint not used", reason=str(error))
+            return
+        self._go_on(path, state)
+
+    def _go_on(self, path: Path, state: LineageState) -> None:
+        if path == last_checkpoint(self.setting.checkpoints, self.request.trial_id):
+            self.epochs = list(state.logs)
+            get_logger().info("trial goes on", epoch=state.epoch, step=state.step)
+        self.state = replace(state, logs=())
+
+    def _checkpoint(self, model: keras.Model, step: int = 0) -> Checkpoint:
+        return take_checkpoint(model, replace(self.state, step=step, logs=tuple(self.epochs)))
 
     def _callbacks(self, model: keras.Model) -> keras.callbacks.CallbackList:
         make = self.setting.callbacks
         chosen = [] if make is None else list(make(self.request))
         return keras.callbacks.CallbackList(chosen, model=model, epochs=self.request.to_epoch, verbose=0)
 
-    def _train_epoch(self, engine: Epochs, callbacks: keras.callbacks.CallbackList) -> dict[str, float]:
+    def _train_epoch(
+        self, engine: Epochs, callbacks: keras.callbacks.CallbackList, progress: ProgressFiles
+    ) -> dict[str, float]:
         request, setting = self.request, self.setting
-        epoch = self.state.epoch
+        epoch, first_step = self.state.epoch, self.state.step
+
+        def between(step: int) -> None:
+            self._check_time()
+            progress.pause_point(lambda: self._checkpoint(engine.model, step))
+
         callbacks.on_epoch_begin(epoch)
         started = time.monotonic()
-        logs = engine.train(epoch_order(request.seed, epoch, setting.train.count)) | engine.validate()
+        order = epoch_order(request.seed, epoch, setting.train.count)
+        logs = engine.train(order, first_step=first_step, between=between) | engine.validate()
         seconds = round(time.monotonic() - started, 3)
         # `fit` clears it when it begins; a callback sets it below.
         engine.model.stop_training = False
         callbacks.on_epoch_end(epoch, dict(logs))
-        self.state = replace(self.state, epoch=epoch + 1, stopped=bool(engine.model.stop_training))
+        self.state = replace(self.state, epoch=epoch + 1, step=0, stopped=bool(engine.model.stop_training))
         if epoch >= request.from_epoch:
             self.epochs.append(logs)
         get_logger().info("epoch finished", epoch=epoch + 1, seconds=seconds, **logs)
         self._check_finite(logs)
-        self._take_score(self._score_of(logs), engine.model)
+        self._take_score(self._score_of(logs), engine.model, progress)
         return logs
 
     def _score_of(self, logs: dict[str, float]) -> float:
@@ -179,13 +213,14 @@ class _Trial:
             raise ValueError(f"the model does not log {self.setting.objective}, but {', '.join(sorted(logs))}")
         return logs[self.setting.objective]
 
-    def _take_score(self, score: float, model: keras.Model) -> None:
+    def _take_score(self, score: float, model: keras.Model, progress: ProgressFiles) -> None:
         direction = self.setting.direction
         if self.setting.early_stopping is not None:
             self.state = self.setting.early_stopping.after_epoch(self.state, score, direction)
         if better(score, self.state.best_score, direction):
             self.state = replace(self.state, best_score=score, best_epoch=self.state.epoch)
             self.best = take_checkpoint(model, self.state)
+            progress.new_best(self.best)
 
     def _check_finite(self, logs: dict[str, float]) -> None:
         for name in (self.setting.objective, "loss", "val_loss"):
@@ -205,14 +240,15 @@ class _Trial:
         """
         folder, request = self.setting.checkpoints, self.request
         last, best = (kind(folder, request.trial_id) for kind in (last_checkpoint, best_checkpoint))
+        # A trial that was left and taken up again has files of its own already.
         if self.last is not None:
             self.last.write(last)
-        elif request.parent is not None:
+        elif request.parent is not None and not last.exists():
             share_checkpoint(last_checkpoint(folder, request.parent), last)
         if self.best is None:
-            if request.parent is not None and best_checkpoint(folder, request.parent).exists():
+            if request.parent is not None and not best.exists() and best_checkpoint(folder, request.parent).exists():
                 share_checkpoint(best_checkpoint(folder, request.parent), best)
-        elif self.last is not None and self.best.state == self.last.state:
+        elif self.last is not None and self.best.state.epoch == self.last.state.epoch:
             share_checkpoint(last, best)
         else:
             self.best.write(best)
@@ -233,6 +269,13 @@ class _Trial:
         )
 
 
+def _progress_files(request: TrialRequest, setting: TrialSetting) -> ProgressFiles:
+    folder, trial_id = setting.checkpoints, request.trial_id
+    return ProgressFiles(
+        last_checkpoint(folder, trial_id), best_checkpoint(folder, trial_id), setting.checkpoint_interval
+    )
+
+
 def run_trial(request: TrialRequest, setting: TrialSetting) -> TrialRecord:
     """Make one attempt at a trial; whatever goes wrong in it is in the record, as `status` and `error`.
 
@@ -240,20 +283,21 @@ def run_trial(request: TrialRequest, setting: TrialSetting) -> TrialRecord:
 
     Raises:
         JobError: what is wrong is not the trial's own affair, for example a full disk of the job.
+        TrainingPausedError: the process was asked to stop; the trial's checkpoint is written.
     """
     trial = _Trial(request, setting)
     failure: FailureKind | None = None
     error: str | None = None
     with (
         bound(trial_id=request.trial_id, iteration=request.iteration, bracket=request.bracket, rung=request.rung),
-        ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoints") as background,
+        _progress_files(request, setting) as progress,
     ):
         try:
-            trial.train()
-            writing = background.submit(trial.write)
+            trial.train(progress)
+            progress.write_behind(trial.write)
             # A finished trial's graphs and tensors hang in reference cycles.
             gc.collect()
-            writing.result()
+            progress.finish()
         except (JobError, keras_tuner.errors.FatalError):
             raise
         except DivergedError as reason:

@@ -1,5 +1,6 @@
 """Lineages over rungs: with XLA, mixed precision, `model.fit`, early stopping and callbacks. Real training."""
 
+import json
 from dataclasses import replace
 from typing import ClassVar
 
@@ -108,7 +109,8 @@ def assert_equal_lineages(setting, records, whole):
     for kind in (last_checkpoint, best_checkpoint):
         first, second = (arrays_of(kind(setting.checkpoints, record.trial_id)) for record in (records[-1], whole))
         assert first.keys() == second.keys()
-        assert bytes(first["state"]) == bytes(second["state"])
+        states = [json.loads(bytes(arrays["state"])) | {"logs": []} for arrays in (first, second)]
+        assert states[0] == states[1]
         assert max(np.abs(first[name] - second[name]).max() for name in first if name != "state") == 0
 
 
@@ -236,7 +238,7 @@ def test_an_unreadable_checkpoint_costs_time_only(setting):
     path.write_bytes(path.read_bytes()[:100])
     with capture_logs() as events:
         again = run_trial(request_for(2), setting)
-    assert [event["event"] for event in events if event["log_level"] == "warning"] == ["trains anew"]
+    assert [event["event"] for event in events if event["log_level"] == "warning"] == ["checkpoint not used"]
     assert_equal_lineages(setting, [*records[:2], again], whole)
 
 

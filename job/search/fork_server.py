@@ -1,0 +1,45 @@
+"""Workers are forked from one process that has imported TensorFlow and done nothing else.
+
+Importing takes seconds of a core, for every worker and every worker that replaces one; forked, a worker is there at once
+and shares what was imported. Forking a process that has threads is not safe, so none of the job's own is forked: it is a
+process of `multiprocessing`'s fork server that imports, starts no operation, opens no device and has one thread (a test
+holds it to that). It ends when the driver does.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
+
+_PRELOADED = ["job.search.worker_imports"]
+
+
+def worker_context() -> ForkServerContext:
+    """What workers are started by; the fork server begins to import at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOADED)
+    # NumPy's and SciPy's BLAS would start threads as they are imported; trials have one core each.
+    with _environment("OPENBLAS_NUM_THREADS", "1"):
+        forkserver.ensure_running()
+    return context
+
+
+def fork_server_pid() -> int | None:
+    """The fork server's process, for whoever counts memory; None while there is none."""
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)  # noqa: SLF001 - it has no public name
+    return pid if isinstance(pid, int) else None
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
