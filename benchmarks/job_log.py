@@ -7,6 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from first_rungs import FirstRungs, first_rungs
+
 
 def job_findings(run: Path, log: Path) -> dict[str, Any]:
     """The numbers of one published run.
@@ -25,21 +27,31 @@ def job_findings(run: Path, log: Path) -> dict[str, Any]:
     trials = [json.loads(line) for line in lines]
     events = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     epochs = [trial["to_epoch"] - trial["from_epoch"] for trial in trials]
-    weighted = sum(trial["hyperparameters"]["units"] * count for trial, count in zip(trials, epochs, strict=True))
+    unit_epochs = sum(trial["hyperparameters"]["units"] * count for trial, count in zip(trials, epochs, strict=True))
     workers = next((event["workers"] for event in events if event["event"] == "workers started"), 1)
     inside = epoch_seconds(events)
     return {
         "trials": len(trials),
         "epochs": sum(epochs),
-        "mean_units": weighted / sum(epochs),
+        "unit_epochs": unit_epochs,
+        "mean_units": unit_epochs / sum(epochs),
         "best_score": max(trial["score"] for trial in trials if trial["score"] is not None),
         "test_accuracy": manifest["scores"]["test"]["accuracy"],
         "best_hyperparameters": manifest["best_hyperparameters"],
+        "first_rungs": _tried_first(trials),
         "workers": workers,
         "seconds": manifest["seconds"],
         "share_inside_epochs": inside / (workers * manifest["seconds"]["search"]),
         "share_of_trials": inside / sum(trial["seconds"] for trial in trials),
     }
+
+
+def _tried_first(trials: Iterable[dict[str, Any]]) -> FirstRungs:
+    found: FirstRungs = {}
+    for trial in sorted(trials, key=lambda trial: trial["index"]):
+        if trial["rung"] == 0:
+            found.setdefault(trial["bracket"], []).append(trial["hyperparameters"])
+    return first_rungs(found)
 
 
 def epoch_seconds(events: Iterable[dict[str, Any]]) -> float:

@@ -175,7 +175,8 @@ def _builder(builder: Builder) -> str:
         for one in builder.hyperparameters
     ]
     table = _table(("hyperparameter", "default", "searched by default", "accepted", "meaning"), rows)
-    return f"## Builder `{builder.name}`\n\n{_capitalised(builder.meaning)}.\n\n{table}"
+    meaning = f"{_capitalised(builder.meaning)}. For {builder.rows_in_words}."
+    return f"## Builder `{builder.name}`\n\n{meaning}\n\n{table}"
 
 
 def environment_page() -> str:

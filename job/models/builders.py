@@ -8,6 +8,7 @@ import keras
 import keras_tuner
 
 from job.spaces import (
+    CNN,
     MLP,
     AnyEntry,
     BooleanEntry,
@@ -73,6 +74,16 @@ class BuiltInHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasT
         """A compiled model from plain values."""
         raise NotImplementedError
 
+    def _compiled(self, layers: Sequence[keras.Layer], values: Mapping[str, Any]) -> keras.Model:
+        """A classifier: these layers, then one logit per class."""
+        model = keras.Sequential([*layers, keras.layers.Dense(self._class_count)])
+        model.compile(
+            optimizer=keras.optimizers.Adam(learning_rate=values["learning_rate"]),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        return model
+
     def batch_size(self, values: Mapping[str, Scalar]) -> int:
         """Rows per training step for a trial's hyperparameters."""
         return int(values.get("batch_size", self._constants["batch_size"]))
@@ -93,17 +104,49 @@ class MlpHyperModel(BuiltInHyperModel):
             layers.append(keras.layers.Dense(values["units"], activation=values["activation"]))
             if values["dropout"] > 0:
                 layers.append(keras.layers.Dropout(values["dropout"]))
-        layers.append(keras.layers.Dense(self._class_count))
-        model = keras.Sequential(layers)
-        model.compile(
-            optimizer=keras.optimizers.Adam(learning_rate=values["learning_rate"]),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
-        return model
+        return self._compiled(layers, values)
 
 
-BUILDER_CLASSES: dict[str, type[BuiltInHyperModel]] = {MLP.name: MlpHyperModel}
+# Max pooling of 2 by 2, Keras's default.
+_POOL = 2
+
+
+class CnnHyperModel(BuiltInHyperModel):
+    """A small convolutional classifier of images: convolutions with max pooling, a dense layer, one logit per class.
+
+    Convolutions have no padding. Images of any size build: where a side of what arrives at a layer is shorter than
+    its filters, or than what is pooled, the layer spans that side; a side of 1 is not pooled any more.
+    """
+
+    declaration = CNN
+
+    def build_from(self, values: Mapping[str, Any]) -> keras.Model:
+        """A compiled model from plain values."""
+        height, width = self._input_shape[:2]
+        layers: list[keras.Layer] = [keras.Input(self._input_shape)]
+        if len(self._input_shape) == len((height, width)):
+            layers.append(keras.layers.Reshape((height, width, 1)))
+        sides = (height, width)
+        for _ in range(values["conv_layers"]):
+            kernel = _within(sides, values["kernel_size"])
+            layers.append(keras.layers.Conv2D(values["filters"], kernel, activation=values["activation"]))
+            sides = (sides[0] - kernel[0] + 1, sides[1] - kernel[1] + 1)
+            pool = _within(sides, _POOL)
+            if max(pool) > 1:
+                layers.append(keras.layers.MaxPooling2D(pool))
+                sides = (sides[0] // pool[0], sides[1] // pool[1])
+        layers += [keras.layers.Flatten(), keras.layers.Dense(values["units"], activation=values["activation"])]
+        if values["dropout"] > 0:
+            layers.append(keras.layers.Dropout(values["dropout"]))
+        return self._compiled(layers, values)
+
+
+def _within(sides: tuple[int, int], size: int) -> tuple[int, int]:
+    """A window of this size, no larger than what it is laid on."""
+    return min(size, sides[0]), min(size, sides[1])
+
+
+BUILDER_CLASSES: dict[str, type[BuiltInHyperModel]] = {MLP.name: MlpHyperModel, CNN.name: CnnHyperModel}
 
 
 def _declare_entry(hp: keras_tuner.HyperParameters, name: str, entry: AnyEntry) -> Scalar | None:

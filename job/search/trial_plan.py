@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from job.errors import DataError
 from job.records import Direction
+from job.spaces import BUILDERS
 from job.spec import JobSpec
 from job.spec.checks import objective_of
 
@@ -78,7 +80,11 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
         spec: what to search.
         dataset: what to train on.
         scratch: a local folder for checkpoints and TensorBoard logs.
+
+    Raises:
+        DataError: the builder cannot take rows of this shape.
     """
+    _require_rows_of_the_builder(spec, dataset)
     objective = objective_of(spec.search)
     return TrialPlan(
         spec=spec,
@@ -92,3 +98,15 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
         checkpoints=scratch / "checkpoints",
         tensorboard=scratch / "tensorboard" if spec.logs.tensorboard else None,
     )
+
+
+def _require_rows_of_the_builder(spec: JobSpec, dataset: "Dataset") -> None:
+    """Refuse rows that no trial could be built for, before anything imports TensorFlow."""
+    builder, shape = BUILDERS[spec.model.builder], dataset.preparation.input_shape
+    if not builder.takes_rows_of(shape):
+        fitting = [name for name, other in BUILDERS.items() if other.takes_rows_of(shape)]
+        raise DataError(
+            f"{dataset.source} has rows of shape {shape}, but model.builder {builder.name} takes "
+            f"{builder.rows_in_words}",
+            advice=f"For these rows there is model.builder: {' or '.join(fitting)}.",
+        )

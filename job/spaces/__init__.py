@@ -3,7 +3,7 @@
 `validate` and `plan` know both without TensorFlow; `job.models` builds from them.
 """
 
-from job.spaces.builders import BUILDERS, MLP, Builder, Hyperparameter
+from job.spaces.builders import BUILDERS, CNN, MLP, Builder, Hyperparameter
 from job.spaces.entries import (
     AnyEntry,
     BooleanEntry,
@@ -21,6 +21,7 @@ from job.spaces.points import can_take, same_value, space_size, values_of
 
 __all__ = [
     "BUILDERS",
+    "CNN",
     "MLP",
     "AnyEntry",
     "BooleanEntry",

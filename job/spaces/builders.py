@@ -29,11 +29,22 @@ class Hyperparameter:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """A built-in model builder, declared as data; `job.models` holds the code of the same name."""
+    """A built-in model builder, declared as data; `job.models` holds the code of the same name.
+
+    Attributes:
+        row_ranks: how many axes a row may have; None for any number.
+        rows_in_words: which rows the builder takes.
+    """
 
     name: str
     meaning: str
     hyperparameters: tuple[Hyperparameter, ...]
+    row_ranks: tuple[int, ...] | None = None
+    rows_in_words: str = "rows of any shape"
+
+    def takes_rows_of(self, shape: tuple[int, ...]) -> bool:
+        """Whether a row may have this shape."""
+        return self.row_ranks is None or len(shape) in self.row_ranks
 
     def hyperparameter(self, name: str) -> Hyperparameter | None:
         """The declaration of this name, if the builder has it."""
@@ -63,57 +74,68 @@ class Builder:
         return {h.name: h.entry.value for h in self.hyperparameters if isinstance(h.entry, FixedEntry)}
 
 
+_ACTIVATIONS = ("elu", "gelu", "leaky_relu", "relu", "selu", "silu", "sigmoid", "softplus", "tanh")
+
+
 # The tutorial's space (TensorFlow, "Introduction to the Keras Tuner"): one hidden layer of 32 to 512 units,
 # learning rate 1e-2, 1e-3 or 1e-4.
+def _units(meaning: str) -> Hyperparameter:
+    return Hyperparameter("units", IntEntry(type="int", min_value=32, max_value=512, step=32), int, meaning, minimum=1)
+
+
+_LEARNING_RATE = Hyperparameter(
+    "learning_rate",
+    ChoiceEntry(type="choice", values=(1e-2, 1e-3, 1e-4)),
+    float,
+    "Adam's learning rate",
+    minimum=0.0,
+    exclusive=True,
+)
+
+
+def _count(name: str, default: int, meaning: str, *, minimum: int = 1) -> Hyperparameter:
+    """A whole number that is not searched by default."""
+    return Hyperparameter(name, FixedEntry(type="fixed", value=default), int, meaning, minimum=minimum)
+
+
+def _activation(meaning: str) -> Hyperparameter:
+    return Hyperparameter("activation", FixedEntry(type="fixed", value="relu"), str, meaning, choices=_ACTIVATIONS)
+
+
+def _dropout(meaning: str) -> Hyperparameter:
+    return Hyperparameter("dropout", FixedEntry(type="fixed", value=0.0), float, meaning, minimum=0.0, maximum=0.95)
+
+
+_BATCH_SIZE = _count("batch_size", 32, "rows per training step")
+
 MLP = Builder(
     name="mlp",
     meaning="flatten, hidden dense layers, one output per class (logits); Adam",
     hyperparameters=(
-        Hyperparameter(
-            "units",
-            IntEntry(type="int", min_value=32, max_value=512, step=32),
-            int,
-            "units of each hidden layer",
-            minimum=1,
-        ),
-        Hyperparameter(
-            "learning_rate",
-            ChoiceEntry(type="choice", values=(1e-2, 1e-3, 1e-4)),
-            float,
-            "Adam's learning rate",
-            minimum=0.0,
-            exclusive=True,
-        ),
-        Hyperparameter(
-            "hidden_layers",
-            FixedEntry(type="fixed", value=1),
-            int,
-            "number of hidden layers",
-            minimum=0,
-        ),
-        Hyperparameter(
-            "activation",
-            FixedEntry(type="fixed", value="relu"),
-            str,
-            "activation of the hidden layers",
-            choices=("elu", "gelu", "leaky_relu", "relu", "selu", "silu", "sigmoid", "softplus", "tanh"),
-        ),
-        Hyperparameter(
-            "dropout",
-            FixedEntry(type="fixed", value=0.0),
-            float,
-            "share of a hidden layer's outputs dropped in training",
-            minimum=0.0,
-            maximum=0.95,
-        ),
-        Hyperparameter(
-            "batch_size",
-            FixedEntry(type="fixed", value=32),
-            int,
-            "rows per training step",
-            minimum=1,
-        ),
+        _units("units of each hidden layer"),
+        _LEARNING_RATE,
+        _count("hidden_layers", 1, "number of hidden layers", minimum=0),
+        _activation("activation of the hidden layers"),
+        _dropout("share of a hidden layer's outputs dropped in training"),
+        _BATCH_SIZE,
     ),
 )
 
-BUILDERS: dict[str, Builder] = {MLP.name: MLP}
+CNN = Builder(
+    name="cnn",
+    meaning="convolutions, each with max pooling, a dense layer, one output per class (logits); Adam",
+    hyperparameters=(
+        _units("units of the dense layer"),
+        _LEARNING_RATE,
+        _count("conv_layers", 1, "number of convolutions, each followed by max pooling of 2 by 2"),
+        _count("filters", 16, "filters of each convolution"),
+        _count("kernel_size", 3, "rows and columns that a filter spans, at most the image's; no padding"),
+        _activation("activation of the convolutions and of the dense layer"),
+        _dropout("share of the dense layer's outputs dropped in training"),
+        _BATCH_SIZE,
+    ),
+    row_ranks=(2, 3),
+    rows_in_words="images: rows of shape (height, width) or (height, width, channels)",
+)
+
+BUILDERS: dict[str, Builder] = {builder.name: builder for builder in (MLP, CNN)}

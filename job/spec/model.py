@@ -57,8 +57,8 @@ class DataSpec(Section):
 class ModelSpec(Section):
     """What is built from hyperparameters."""
 
-    builder: Literal["mlp"] = "mlp"
-    """The built-in builder."""
+    builder: Literal["mlp", "cnn"] = "mlp"
+    """The built-in builder: `mlp` for rows of any shape, `cnn` for images."""
 
 
 class Objective(Section):

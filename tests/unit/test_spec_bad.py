@@ -37,7 +37,7 @@ BAD_SPECS = [
     ("data: {rescale: [255]}", "data.rescale", "expected auto, none or a number above 0"),
     ("data: {validation_fraction: 1.5}", "data.validation_fraction", "above 0 and below 1"),
     ("data: {split: even}", "data.split", "expected stratified or random"),
-    ("model: {builder: cnn}", "model.builder", "expected mlp"),
+    ("model: {builder: forest}", "model.builder", "expected mlp or cnn"),
     ("limits: {timeout: 1 week}", "limits.timeout", "expected a duration such as"),
     ("limits: {max_concurrent_trials: 0}", "limits.max_concurrent_trials", "expected auto or a whole number"),
     ("limits: {max_retries_per_trial: -1}", "limits.max_retries_per_trial", "of at least 0"),
