@@ -2,8 +2,9 @@
 
 import functools
 import math
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,23 @@ from job.models import BuiltInHyperModel, publishable_model
 from job.records import PublishedModel, SearchResult, TrialRecord
 from job.search.oracle import Address
 from job.seeds import derive_seed
+from job.signals import pausing_by_itself
 from job.spec import RetrainSpec
 from job.training.building import build_model, own_fit
-from job.training.checkpoint import best_checkpoint, restore_checkpoint
+from job.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    LineageState,
+    best_checkpoint,
+    identity_of,
+    last_checkpoint,
+    restore_checkpoint,
+    take_checkpoint,
+)
 from job.training.compilation import CompileMode
-from job.training.engine import Precision, computing_in, open_engine
+from job.training.engine import Epochs, Precision, computing_in, open_engine
 from job.training.epochs import epoch_order
+from job.training.progress import ProgressFiles
 from job.training.rows import DeviceRows
 from job.training.stopping import better
 
@@ -47,7 +59,9 @@ class Retraining:
 
     Attributes:
         seed: the spec's.
-        checkpoints: the search's checkpoint folder, which holds the best trial's best epoch.
+        checkpoints: the search's checkpoint folder, which holds the best trial's best epoch; retraining writes its own
+            state there, too.
+        checkpoint_interval: seconds between such writes; None for none on the way.
     """
 
     hypermodel: BuiltInHyperModel
@@ -58,6 +72,7 @@ class Retraining:
     checkpoints: Path
     compile_mode: CompileMode = "auto"
     precision: Precision = "float32"
+    checkpoint_interval: float | None = None
 
     def run(self) -> TrainedModel:
         """The model to publish.
@@ -83,7 +98,7 @@ class Retraining:
         dataset = self.dataset
         rows = DeviceRows.place(dataset.prepared_train_and_validation, dataset.train_and_validation.y)
         seed = derive_seed(self.seed, "retrain", 0)
-        core, logs = self._train(seed, rows, None)
+        core, logs = self._train("retrain-0", seed, rows, None)
         if not math.isfinite(logs["loss"]):
             raise SearchFailedError(
                 f"the retrained model diverged: loss is {logs['loss']} after {self._epochs} epochs",
@@ -123,7 +138,7 @@ class Retraining:
         yield self._search_best(train, validation)
         for number in range(self.spec.seeds):
             seed = derive_seed(self.seed, "retrain", number)
-            core, logs = self._train(seed, train, validation)
+            core, logs = self._train(f"retrain-{number}", seed, train, validation)
             # Accuracy stays a number when the loss is none.
             diverged = not all(map(math.isfinite, logs.values()))
             yield _Candidate(
@@ -149,14 +164,14 @@ class Retraining:
             restore_checkpoint(path, core)
         else:
             # Resumed on another disk: the lineage is a function of its seed, so training it anew gives its weights.
-            core, _ = self._train(seed, train, validation, epochs)
+            core, _ = self._train("retrain-best", seed, train, validation, epochs)
         return _Candidate(
             core,
             PublishedModel(origin="search", trained_on="train", seed=seed, epochs=epochs, validation_score=best.score),
         )
 
     def _train(
-        self, seed: int, train: DeviceRows, validation: DeviceRows | None, epochs: int | None = None
+        self, name: str, seed: int, train: DeviceRows, validation: DeviceRows | None, epochs: int | None = None
     ) -> tuple[keras.Model, dict[str, float]]:
         values = self._best.hyperparameters
         engine = open_engine(
@@ -168,11 +183,52 @@ class Retraining:
             precision=self.precision,
             own_fit=own_fit(self.hypermodel, values),
         )
-        logs: dict[str, float] = {}
-        for epoch in range(epochs or self._epochs):
-            logs = engine.train(epoch_order(seed, epoch, train.count)) | engine.validate()
-            get_logger().info("epoch finished", stage="retrain", epoch=epoch + 1, **logs)
+        with pausing_by_itself(), self._progress_files(name) as progress:
+            logs = self._go_on(engine, seed, train.count, epochs or self._epochs, progress)
         return engine.model, logs
+
+    def _progress_files(self, name: str) -> ProgressFiles:
+        return ProgressFiles(last_checkpoint(self.checkpoints, name), None, self.checkpoint_interval)
+
+    def _go_on(self, engine: Epochs, seed: int, rows: int, epochs: int, progress: ProgressFiles) -> dict[str, float]:
+        """Train to the end, from where an earlier start of this run was left; the last epoch's metrics.
+
+        The finished model's checkpoint stays, for a start that is left while it publishes.
+        """
+        state = self._restored(progress.last, engine.model, identity_of(seed, self._best.hyperparameters))
+
+        def checkpoint(step: int = 0) -> Checkpoint:
+            return take_checkpoint(engine.model, replace(state, step=step))
+
+        while state.epoch < epochs:
+            started = time.monotonic()
+            logs = engine.train(
+                epoch_order(seed, state.epoch, rows),
+                first_step=state.step,
+                between=lambda step: progress.pause_point(lambda: checkpoint(step)),
+            )
+            logs |= engine.validate()
+            seconds = round(time.monotonic() - started, 3)
+            state = replace(state, epoch=state.epoch + 1, step=0, logs=(logs,))
+            get_logger().info("epoch finished", epoch=state.epoch, seconds=seconds, **logs)
+            progress.pause_point(checkpoint)
+        finished = checkpoint()
+        progress.write_behind(lambda: finished.write(progress.last))
+        progress.finish()
+        return dict(state.logs[-1])
+
+    @staticmethod
+    def _restored(path: Path, model: keras.Model, identity: str) -> LineageState:
+        fresh = LineageState(epoch=0, identity=identity)
+        if not path.exists():
+            return fresh
+        try:
+            state = restore_checkpoint(path, model, identity)
+        except CheckpointError as error:
+            get_logger().warning("checkpoint not used", reason=str(error))
+            return fresh
+        get_logger().info("retraining goes on", epoch=state.epoch, step=state.step)
+        return state
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
         checkpoints=plan.checkpoints,
         compile_mode=spec.training.compile,
         precision=spec.training.precision,
+        checkpoint_interval=spec.limits.checkpoint_interval.total_seconds(),
     ).run()
 
 

@@ -1,7 +1,7 @@
-"""Whether this process has been asked to stop: set by a signal's handler or by the driver, looked at where work
-can pause.
+"""Whether this process has been asked to stop.
 
-One per process, because a process is asked as a whole: Kubernetes sends SIGTERM to it, not to a trial.
+Set by a signal's handler, or by the driver in a worker; looked at where work can pause. One per process, because a
+process is asked as a whole: Kubernetes sends SIGTERM to it, not to a trial.
 """
 
 import threading

@@ -1,6 +1,6 @@
 """The built-in builders as KerasTuner HyperModels; what each can be given is declared in `job.spaces`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
@@ -83,6 +83,10 @@ class BuiltInHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasT
             metrics=["accuracy"],
         )
         return model
+
+    def graph_key(self, values: Mapping[str, Scalar]) -> Hashable:
+        """Equal for hyperparameters that make the same graph: an optimizer's constant learning rate is a variable."""
+        return tuple(sorted((name, value) for name, value in values.items() if name != "learning_rate"))
 
     def batch_size(self, values: Mapping[str, Scalar]) -> int:
         """Rows per training step for a trial's hyperparameters."""

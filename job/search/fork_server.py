@@ -1,8 +1,8 @@
 """Workers are forked from one process that has imported TensorFlow and done nothing else.
 
-Importing takes seconds of a core, for every worker and every worker that replaces one; forked, a worker is there at once
-and shares what was imported. Forking a process that has threads is not safe, so none of the job's own is forked: it is a
-process of `multiprocessing`'s fork server that imports, starts no operation, opens no device and has one thread (a test
+Importing takes seconds of a core, for every worker and every worker that replaces one; forked, a worker is there at
+once and shares what was imported. Forking a process that has threads is not safe, so none of the job's own is forked:
+it is `multiprocessing`'s fork server that imports, starts no operation, opens no device and has one thread (a test
 holds it to that). It ends when the driver does.
 """
 
@@ -30,6 +30,11 @@ def fork_server_pid() -> int | None:
     """The fork server's process, for whoever counts memory; None while there is none."""
     pid = getattr(forkserver._forkserver, "_forkserver_pid", None)  # noqa: SLF001 - it has no public name
     return pid if isinstance(pid, int) else None
+
+
+def end_fork_server() -> None:
+    """End the fork server and wait for its end: the memory that it holds is of use to what follows."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001 - typeshed leaves out what is private
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class MemoryWatch:
 
 
 def private_memory(pid: int) -> int:
-    """Bytes of a process that no other shares: mapped data files and what was imported before a fork are everybody's."""
+    """Bytes of a process that no other shares: mapped data and what was imported before a fork are everybody's."""
     with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         return int(psutil.Process(pid).memory_full_info().uss)
     return 0

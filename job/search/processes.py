@@ -23,7 +23,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from job.logs import get_logger, log_forwarded
 from job.records import FailureKind, TrialRecord, TrialRequest
-from job.search.fork_server import worker_context
+from job.search.fork_server import end_fork_server, worker_context
 from job.search.worker import WorkerAnswer, WorkerSetting, run_in_worker, start_worker, warm_up
 
 # A record may overtake its trial's last events, which take another pipe; that long it waits for them.
@@ -54,6 +54,7 @@ class _Slot:
         self._setting = setting
         self._context = context
         self.request: TrialRequest | None = None
+        self.lineage: tuple[int, int, int] | None = None
         self.future: ProcessFuture[WorkerAnswer] | None = None
         self.started = 0.0
         self.pid: int | None = None
@@ -93,6 +94,7 @@ class _Slot:
 
     def start(self, request: TrialRequest, timeout: float | None) -> None:
         self.request = request
+        self.lineage = _lineage(request)
         self.started = time.monotonic()
         limit = None if timeout is None else timeout * _TIMEOUT_SLACK + 1
         self.future = self._pool.schedule(run_in_worker, args=(request,), timeout=limit)
@@ -116,12 +118,13 @@ class _Slot:
 
     def close(self) -> None:
         """End the worker and wait for its end."""
-        # It has nothing to tidy up, and does not listen to the pool's SIGTERM.
+        # Stopped first, or the pool would replace the worker.
+        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble's annotations have gaps
+        # The worker has nothing to tidy up, and does not listen to the pool's SIGTERM.
         if self.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
         self.pid = None
-        self._pool.stop()  # type: ignore[no-untyped-call]  # pebble's annotations have gaps
         self._pool.join()
         for end in (*self._worker_ends, self._lifeline, self._events):
             end.close()
@@ -158,7 +161,9 @@ class ProcessExecutor:
 
     def submit(self, request: TrialRequest) -> None:
         """Start an attempt on a free worker."""
-        slot = next(slot for slot in self._slots if slot.request is None)
+        free = [slot for slot in self._slots if slot.request is None]
+        # The worker that trained the rung below has its graph.
+        slot = next((slot for slot in free if slot.lineage == _lineage(request)), free[0])
         slot.start(request, self._limits.trial_timeout)
 
     def wait(self) -> TrialRecord:
@@ -224,6 +229,11 @@ class ProcessExecutor:
             thread.start()
         for thread in threads:
             thread.join()
+        end_fork_server()
+
+
+def _lineage(request: TrialRequest) -> tuple[int, int, int]:
+    return request.iteration, request.bracket, request.index
 
 
 def _lost(slot: _Slot, failure: FailureKind, error: str) -> TrialRecord:

@@ -50,6 +50,7 @@ class TrialPlan:
         import numpy as np  # noqa: PLC0415 - see above
 
         from job.training.epochs import DeviceRows  # noqa: PLC0415
+        from job.training.kept_engines import KeptEngines  # noqa: PLC0415
         from job.training.stopping import EarlyStopping  # noqa: PLC0415
         from job.training.trial import TrialSetting  # noqa: PLC0415
 
@@ -67,6 +68,7 @@ class TrialPlan:
             timeout=None if timeout is None else timeout.total_seconds(),
             checkpoint_interval=self.spec.limits.checkpoint_interval.total_seconds(),
             tensorboard=self.tensorboard,
+            kept=KeptEngines(),
             compile_mode=self.spec.training.compile,
             precision=self.spec.training.precision,
             early_stopping=None if stopping.patience is None else EarlyStopping(stopping.patience, stopping.min_delta),

@@ -1,6 +1,6 @@
 """Imported by the fork server alone: what every worker needs. See `job.search.fork_server`.
 
-Importing this module changes the process: it stops listening to signals that are meant for the driver, and says nothing.
+Importing this module changes the process: it stops listening to signals that are meant for the driver, and is silent.
 """
 
 import gc

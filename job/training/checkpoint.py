@@ -129,13 +129,21 @@ def read_state(path: Path) -> LineageState:
     return _read(path)[1]
 
 
-def restore_checkpoint(path: Path, model: keras.Model) -> LineageState:
+def restore_checkpoint(path: Path, model: keras.Model, identity: str | None = None) -> LineageState:
     """Put a checkpoint's variables into a built and compiled model of the same architecture.
 
+    Args:
+        path: the checkpoint.
+        model: what to restore.
+        identity: of the training that the checkpoint must be of; None takes any.
+
     Raises:
-        CheckpointError: the checkpoint is of another architecture, or cannot be read; the model is as before.
+        CheckpointError: the checkpoint is of another training or architecture, or cannot be read; the model is as
+            before.
     """
     entries, state = _read(path, with_arrays=True)
+    if identity is not None and state.identity != identity:
+        raise CheckpointError(f"checkpoint {path.name} is of another training")
     variables = model_variables(model)
     metrics = model.metrics_variables if state.step else []
     names = [*map(str, range(len(variables))), *(f"{_METRIC}{index}" for index in range(len(metrics)))]

@@ -1,6 +1,6 @@
 """Which engine trains a model: the compiled loop or `model.fit`; and the precision it computes in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -13,8 +13,9 @@ from job.errors import JobError
 from job.logs import get_logger
 from job.resources import memory_limit
 from job.training.compilation import CompileMode
-from job.training.epochs import CompiledEpochs
+from job.training.epochs import CompiledEpochs, build_variables
 from job.training.fit import FitEpochs
+from job.training.kept_engines import KeptEngines
 from job.training.rows import DeviceRows, rows_fit
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -103,6 +104,8 @@ def open_engine(  # noqa: PLR0913 - what a training is made of
     precision: Precision = "float32",
     own_fit: Callable[[keras.Model], Callable[..., Any]] | None = None,
     memory: int | None = None,
+    kept: KeptEngines | None = None,
+    graph_key: Hashable = None,
 ) -> Epochs:
     """Build a model, with all its variables, and the engine that trains it.
 
@@ -118,6 +121,8 @@ def open_engine(  # noqa: PLR0913 - what a training is made of
         precision: the spec's `training.precision`.
         own_fit: what trains a given model where a HyperModel overrides `fit`.
         memory: bytes that there are; the container's limit by default.
+        kept: engines of earlier models on the same rows, from which the loop may be taken.
+        graph_key: equal where two models' graphs are; None where that is not known.
     """
     limit = memory_limit() if memory is None else memory
     rows_bytes = train.size + (0 if validation is None else validation.size)
@@ -127,7 +132,7 @@ def open_engine(  # noqa: PLR0913 - what a training is made of
         choice = choose_engine(model, rows_bytes, limit, own_fit=fit)
         if choice.engine == "loop":
             try:
-                loop = CompiledEpochs(model, train, validation, batch_size, compile_mode)
+                loop = _open_loop(model, train, validation, batch_size, compile_mode, kept, graph_key)
             except JobError:
                 raise
             except Exception as reason:  # noqa: BLE001 - the user's own steps may raise anything while they are traced
@@ -140,6 +145,25 @@ def open_engine(  # noqa: PLR0913 - what a training is made of
         engine = FitEpochs(model, train, validation, batch_size, xla=compile_mode == "always", fit=fit)
         _announce("fit", choice.reason, xla=engine.xla)
         return engine
+
+
+def _open_loop(  # noqa: PLR0913, PLR0917 - what a loop is made of
+    model: keras.Model,
+    train: DeviceRows,
+    validation: DeviceRows | None,
+    batch_size: int,
+    compile_mode: CompileMode,
+    kept: KeptEngines | None,
+    graph_key: Hashable,
+) -> CompiledEpochs:
+    if kept is None or graph_key is None:
+        return CompiledEpochs(model, train, validation, batch_size, compile_mode)
+    build_variables(model, train, batch_size)
+    loop = kept.take(graph_key, model)
+    if loop is None:
+        loop = CompiledEpochs(model, train, validation, batch_size, compile_mode)
+        kept.keep(graph_key, loop)
+    return loop
 
 
 def _last_line(error: Exception) -> str:

@@ -25,7 +25,7 @@ class ProgressFiles:
     """
 
     def __init__(self, last: Path, best: Path | None, interval: float | None) -> None:
-        self._last = last
+        self.last = last
         self._best = best
         self._interval = interval
         self._written_at = time.monotonic()
@@ -73,7 +73,7 @@ class ProgressFiles:
             writing.result()
         except OSError as error:
             raise StoreError(
-                f"cannot write checkpoint {self._last}: {error.strerror or error}",
+                f"cannot write checkpoint {self.last}: {error.strerror or error}",
                 advice="free some space there, or set JOB_SCRATCH to a folder with more; the same run id goes on",
             ) from error
 
@@ -85,4 +85,4 @@ class ProgressFiles:
     def _write_both(self, last: Checkpoint, best: Checkpoint | None) -> None:
         if best is not None and self._best is not None:
             best.write(self._best)
-        last.write(self._last)
+        last.write(self.last)

@@ -34,6 +34,7 @@ from job.training.checkpoint import (
 from job.training.compilation import CompileMode
 from job.training.engine import Epochs, Precision, open_engine
 from job.training.epochs import epoch_order
+from job.training.kept_engines import KeptEngines
 from job.training.progress import ProgressFiles
 from job.training.rows import DeviceRows
 from job.training.stopping import EarlyStopping, better
@@ -64,6 +65,7 @@ class TrialSetting:
         callbacks: makes a trial's Keras callbacks. They are called at the beginning and end of epochs and of the
             trial, not of batches; what they keep for themselves does not survive promotion, and what they set up or
             change at the end of training is not in the checkpoints.
+        kept: the engines of this process's earlier trials; None to build each anew.
     """
 
     hypermodel: BuiltInHyperModel
@@ -79,6 +81,7 @@ class TrialSetting:
     precision: Precision = "float32"
     early_stopping: EarlyStopping | None = None
     callbacks: Callable[[TrialRequest], Sequence[keras.callbacks.Callback]] | None = None
+    kept: KeptEngines | None = None
 
 
 class DivergedError(Exception):
@@ -121,6 +124,8 @@ class _Trial:
             compile_mode=setting.compile_mode,
             precision=setting.precision,
             own_fit=own_fit(setting.hypermodel, values),
+            kept=setting.kept,
+            graph_key=setting.hypermodel.graph_key(values),
         )
         if start is not None:
             self._restore(start, engine.model)

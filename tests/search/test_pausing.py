@@ -192,10 +192,11 @@ def test_checkpoints_of_a_trial_under_way_are_written_as_time_passes(setting, mo
 def test_a_checkpoint_that_cannot_be_trusted_is_not_used(setting, monkeypatch, damage):
     """A torn, foreign or misplaced checkpoint of a trial under way costs time and changes nothing."""
     whole = run_trial(request("whole"), setting)
-    with pytest.raises(TrainingPausedError), monkeypatch.context() as patch:
-        chances = count(1)
+    chances = count(1)
+    with monkeypatch.context() as patch:
         patch.setattr(progress, "stop_requested", lambda: next(chances) == 9)
-        run_trial(request("damaged"), setting)
+        with pytest.raises(TrainingPausedError):
+            run_trial(request("damaged"), setting)
     path = last_checkpoint(setting.checkpoints, "damaged")
     data = path.read_bytes()
     if damage == "truncated":
