@@ -35,7 +35,7 @@ def runs(
     if form == "json":
         echo_json(overview_document(overview))
         return
-    show_tables([overview_table(overview)])
+    show_tables([overview_table(overview)], fold=False)
     for warning in overview_warnings(overview):
         typer.echo(f"warning: {warning}", err=True)
 
@@ -59,7 +59,7 @@ def verify(
     else:
         table = shown.verification_table(verification)
         if table is not None:
-            show_tables([table])
+            show_tables([table], fold=False)
         typer.echo(shown.verification_line(verification))
     if verification.problems:
         first = verification.problems[0]
@@ -105,7 +105,7 @@ def prune(
     if form == "json":
         echo_json(shown.pruning_document(pruning))
         return
-    show_tables([shown.pruning_table(pruning)])
+    show_tables([shown.pruning_table(pruning)], fold=False)
     typer.echo(shown.pruning_line(pruning))
 
 

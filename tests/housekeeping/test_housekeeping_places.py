@@ -77,20 +77,33 @@ def test_the_commands_import_nothing_heavy(runs, command, environment):
     assert finished.stderr.splitlines()[-1] == "0 []"
 
 
-def test_runs_are_a_drawn_table_on_a_terminal(runs, environment):
-    """A person at a terminal sees a table; brackets in a run id are no markup."""
-    runs.publish("[red]one", 1)
+def on_terminal(columns, environment, *args):
+    """What a command shows on a terminal of so many columns, without styles."""
     controller, terminal = pty.openpty()
-    command = [sys.executable, "-m", "job", "runs", runs.url]
-    wide = environment | {"COLUMNS": "200"}
+    command = [sys.executable, "-m", "job", *args]
+    wide = environment | {"COLUMNS": str(columns)}
     with subprocess.Popen(command, stdout=terminal, env=wide, cwd=ROOT) as process:
         os.close(terminal)
         shown = b"".join(iter(lambda: read_terminal(controller), b"")).decode()
     os.close(controller)
     assert process.returncode == 0
-    without_style = re.sub(r"\x1b\[[0-9;]*m", "", shown)
-    assert "┃ name" in without_style
-    assert "[red]one" in without_style
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+
+def test_runs_are_a_drawn_table_on_a_wide_terminal(runs, environment):
+    """A person at a terminal sees a table; brackets in a run id are no markup."""
+    runs.publish("[red]one", 1)
+    shown = on_terminal(200, environment, "runs", runs.url)
+    assert "┃ name" in shown
+    assert "[red]one" in shown
+
+
+def test_run_ids_are_whole_on_a_narrow_terminal(runs, environment):
+    """Where a table does not fit it is aligned text: ids are not folded."""
+    runs.publish("20260131T040000Z-4f2a", 1)
+    shown = on_terminal(60, environment, "runs", runs.url)
+    assert "┃" not in shown
+    assert "20260131T040000Z-4f2a" in shown
 
 
 def read_terminal(controller):
