@@ -4,23 +4,21 @@ Nothing here may import TensorFlow, boto3 or NumPy: `--help`, `validate`, `plan`
 What only one command needs is imported in it.
 """
 
-import json
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from job.commands import housekeeping
+from job.commands.output import echo_json, show_tables
 from job.errors import EXIT_UNFORESEEN, JobError, SpecError
 from job.resolve import require_access, resolve_run_id, resolve_spec
 from job.settings import Settings, read_settings
 from job.spec.overrides import Override, parse_assignment
 from job.spec.redaction import redact_text
 from job.version import VERSION
-
-if TYPE_CHECKING:
-    from job.plan import Table
 
 PROGRAM = "tuning-job"
 
@@ -156,7 +154,7 @@ def validate(
     document = resolved.document()
     document["space"] = {name: _without_nulls(entry) for name, entry in document["space"].items()}
     if form == "json":
-        _echo_json(document)
+        echo_json(document)
     else:
         from job.spec.yaml12 import dump_yaml  # noqa: PLC0415 - see the module's text
 
@@ -175,18 +173,16 @@ def plan(
 
     Rungs, trials and epochs, the search space, and what would be written where.
     """
-    from job.plan import make_plan, plan_document, plan_tables, tables_as_text  # noqa: PLC0415 - see the module's text
+    from job.plan import make_plan, plan_document, plan_tables  # noqa: PLC0415 - see the module's text
 
     settings = _settings(ctx)
     # A plan may be made on another machine than the one that has the data.
     resolved = resolve_spec(settings, spec=spec, overrides=_overrides(assignments), with_local_files=False)
     made = make_plan(resolved, resolve_run_id(settings, run_id))
     if form == "json":
-        _echo_json(plan_document(made))
-    elif sys.stdout.isatty():
-        _show_on_terminal(plan_tables(made))
+        echo_json(plan_document(made))
     else:
-        typer.echo(tables_as_text(plan_tables(made)))
+        show_tables(plan_tables(made))
     for warning in made.warnings:
         typer.echo(f"warning: {warning}", err=True)
 
@@ -196,7 +192,7 @@ def schema() -> None:
     """Print the JSON Schema of the spec."""
     from job.spec.schema import spec_schema  # noqa: PLC0415 - see the module's text
 
-    _echo_json(spec_schema())
+    echo_json(spec_schema())
 
 
 @app.command()
@@ -236,6 +232,11 @@ def results(
     print_results(found, console, limit=limit)
 
 
+app.command()(housekeeping.runs)
+app.command()(housekeeping.verify)
+app.command()(housekeeping.prune)
+
+
 def _settings(ctx: typer.Context) -> Settings:
     settings = read_settings(ctx.obj)
     for warning in settings.warnings:
@@ -260,25 +261,5 @@ def _log_failure(error: JobError) -> None:
     log_failure(error)
 
 
-def _show_on_terminal(tables: "Sequence[Table]") -> None:
-    from rich.console import Console  # noqa: PLC0415 - only terminals pay for rich
-    from rich.table import Table as RichTable  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    console = Console()
-    for table in tables:
-        shown = RichTable(title=table.title, title_justify="left")
-        for heading, is_number in zip(table.columns, table.numeric_columns, strict=True):
-            shown.add_column(heading, justify="right" if is_number else "left", overflow="fold")
-        for row in table.rows:
-            # Text, because square brackets in a name are no markup.
-            shown.add_row(*(Text(cell) for cell in row))
-        console.print(shown)
-
-
 def _without_nulls(entry: dict[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in entry.items() if value is not None}
-
-
-def _echo_json(document: object) -> None:
-    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -3,7 +3,7 @@
     JobError
       SpecError             10  permanent: the spec is wrong
       ModelCodeError        11  permanent: the user's model code is wrong
-      DataError             12  permanent: the data is wrong
+      DataError             12  permanent: the data, or what is stored of a run, is wrong
       SearchFailedError     13  permanent: no usable trial
       StateConflictError    14  permanent: the run id belongs to another spec
       AccessError           15  permanent: credentials, permissions, missing bucket
@@ -87,10 +87,13 @@ class ModelCodeError(JobError):
 
 
 class DataError(JobError):
-    """The data is wrong: the message names the file and the array or column."""
+    """The data is wrong: the message names the file and the array or column.
+
+    So are the stored objects of a run that a command is to read and that are missing, torn or changed.
+    """
 
     exit_code = 12
-    meaning = "the data is wrong"
+    meaning = "the data, or what is stored of a run, is wrong"
 
 
 class SearchFailedError(JobError):

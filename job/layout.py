@@ -16,6 +16,8 @@ class Entry:
 
 # Relative to `<name>/`.
 LATEST = "latest.json"
+# Written by a later version; what is here already spares its run.
+CHAMPION = "champion.json"
 RUNS_FOLDER = "runs/"
 
 

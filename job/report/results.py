@@ -50,7 +50,7 @@ def read_results(url: str) -> RunResults:
             f"{url} holds no run: neither {MANIFEST} nor any {TRIALS_FOLDER}*.json",
             advice=f"name a run (…/<name>/{RUNS_FOLDER}<run_id>), or …/<name> for its newest published run",
         )
-    direction = manifest.search.direction if manifest is not None else _direction(store, prefix)
+    direction = manifest.search.direction if manifest is not None else stated_direction(store, prefix)
     return RunResults(
         url=f"{store.url}/{prefix}".rstrip("/"),
         manifest=manifest,
@@ -84,7 +84,7 @@ def _record(store: ObjectStore, key: str) -> TrialRecord:
         raise _unreadable(store, key, error) from None
 
 
-def _direction(store: ObjectStore, prefix: str) -> Direction:
+def stated_direction(store: ObjectStore, prefix: str) -> Direction:
     """Before a manifest says it, the spec does; where that leaves it to the metric, losses fall and others rise."""
     try:
         objective = json.loads(store.get(prefix + SPEC).data)["search"]["objective"]

@@ -144,6 +144,26 @@ class LocalStore:
                 path.unlink(missing_ok=True)
             sync_folder(path.parent)
 
+    def remove_remains(self, folder: str) -> None:
+        """Remove what is left of a folder whose objects were deleted: empty folders, and what killed writers left.
+
+        A folder that holds anything else stays, and one that does not exist is no error.
+
+        Args:
+            folder: its key, without a slash at its end.
+        """
+        path = self._path(folder)
+        with self._clear_errors("delete", path):
+            for inner, _, names in os.walk(path, topdown=False):
+                for name in names:
+                    if name.startswith(RESERVED_PREFIX) and name != _LOCK_NAME:
+                        (Path(inner) / name).unlink(missing_ok=True)
+                try:
+                    Path(inner).rmdir()
+                except OSError as error:
+                    if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR}:
+                        raise
+
     def _path(self, key: str) -> Path:
         return self._root / check_key(key)
 

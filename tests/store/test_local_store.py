@@ -365,3 +365,21 @@ def test_links_to_folders_are_followed_and_circles_end(local_store, tmp_path):
     assert [entry.key for entry in local_store.list()] == ["folder/linked/key", "folder/own"]
     local_store.put("folder/linked/key", b"written through")
     assert (elsewhere / "key").read_bytes() == b"written through"
+
+
+def test_the_remains_of_deleted_objects_can_be_removed(local_store, tmp_path):
+    """Empty folders and unfinished files go; folders with objects stay, and so does what lies beside them."""
+    for key in ("a/deleted/x", "a/b/kept", "beside/y"):
+        local_store.put(key, b"x")
+    local_store.delete("a/deleted/x")
+    (tmp_path / "store/a/deleted/.tuning-job-1.tmp").write_bytes(b"half")
+    (tmp_path / "store/beside/.tuning-job-2.tmp").write_bytes(b"half")
+    for _ in range(2):
+        local_store.remove_remains("a")
+        assert files_under(tmp_path / "store") == ["a/b/kept", "beside/.tuning-job-2.tmp", "beside/y"]
+        assert not (tmp_path / "store/a/deleted").exists()
+    local_store.delete("a/b/kept")
+    local_store.remove_remains("a")
+    assert not (tmp_path / "store/a").exists()
+    local_store.remove_remains("never/was")
+    assert [entry.key for entry in local_store.list()] == ["beside/y"]

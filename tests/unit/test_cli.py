@@ -162,7 +162,9 @@ def test_version(run_cli):
     assert f"keras-tuner {metadata.version('keras-tuner')}\n" in text
 
 
-@pytest.mark.parametrize("command", ["", "run", "validate", "plan", "schema", "version", "results"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "validate", "plan", "schema", "version", "results", "runs", "verify", "prune"]
+)
 def test_every_command_has_help(run_cli, command):
     """--help describes the command and ends with 0."""
     code, text, _ = run_cli(*command.split(), "--help")

@@ -1,0 +1,1 @@
+"""Commands of the command line, and how they print; `job.cli` puts them together."""

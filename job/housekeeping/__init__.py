@@ -1,0 +1,1 @@
+"""Looking after published runs: list them, verify one against its manifest, delete old ones."""
