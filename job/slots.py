@@ -19,8 +19,8 @@ def worker_memory(prepared_bytes: int) -> int:
 def slot_count(spec: JobSpec, resources: Resources, prepared_bytes: int = 0) -> int:
     """How many trials run at a time.
 
-    `auto` is the cores over the threads per trial, or the GPUs' shares, bounded by memory and by the number of
-    configurations that there will be.
+    `auto` is the cores over the threads per trial, or the GPUs' shares, bounded by memory and by the number of trials
+    that there will be to run at a time.
     """
     if spec.resources.executor == "inline":
         return 1
@@ -33,4 +33,8 @@ def slot_count(spec: JobSpec, resources: Resources, prepared_bytes: int = 0) -> 
         possible = resources.cores // spec.resources.threads_per_trial
     # One share of memory is the driver's.
     fitting = int(resources.memory * _SHARE_OF_MEMORY) // worker_memory(prepared_bytes) - 1
-    return max(1, min(possible, fitting, spec.planned().configurations))
+    useful = spec.planned().configurations
+    if spec.search.algorithm == "bayesian":
+        # A proposal waits for all records but the last `lag`: more slots would find nothing to do.
+        useful = min(useful, spec.search.lag + 1)
+    return max(1, min(possible, fitting, useful))
