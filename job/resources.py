@@ -1,5 +1,6 @@
 """What this process may use of the machine: cores and memory, a container's limits honoured; GPUs by number."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,6 +47,24 @@ def _read_limit(path: Path) -> int | None:
         # No such file, or `max`.
         return None
     return limit if limit < _NO_LIMIT else None
+
+
+def private_memory(pid: int) -> int:
+    """Bytes of a process that no other shares: mapped data files are everybody's. 0 for one that has ended."""
+    import psutil  # noqa: PLC0415 - likewise
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        info = psutil.Process(pid).memory_info()
+        return int(info.rss - info.shared)
+    return 0
+
+
+def family_pids() -> list[int]:
+    """This process and all that descend from it."""
+    import psutil  # noqa: PLC0415 - likewise
+
+    own = psutil.Process()
+    return [own.pid, *(child.pid for child in own.children(recursive=True))]
 
 
 def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -4,14 +4,13 @@ Since Kubernetes 1.28 a container that passes its limit loses all its processes 
 driver looks at its family's memory itself; the trial of the worker that it ends fails that attempt alone.
 """
 
-import contextlib
+import os
 import threading
 from types import TracebackType
 from typing import Protocol, Self
 
-import psutil
-
 from job.logs import get_logger
+from job.resources import private_memory
 
 _SECONDS = 0.5
 _SHARE = 0.92
@@ -59,7 +58,7 @@ class MemoryWatch:
 
     def _look(self) -> None:
         used = {pid: private_memory(pid) for pid in self._workers.worker_pids()}
-        total = sum(used.values()) + private_memory(psutil.Process().pid)
+        total = sum(used.values()) + private_memory(os.getpid())
         if total <= self._threshold or len(used) == 0:
             return
         largest = max(used, key=lambda pid: used[pid])
@@ -69,11 +68,3 @@ class MemoryWatch:
         reason = f"ended for memory: the job used {mib['all']} of {mib['limit']} MiB, this worker {mib['own']}"
         get_logger().warning("worker ended", reason=reason)
         self._workers.end_worker(largest, reason)
-
-
-def private_memory(pid: int) -> int:
-    """Bytes of a process that no other shares: mapped data files are everybody's."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        info = psutil.Process(pid).memory_info()
-        return int(info.rss - info.shared)
-    return 0
