@@ -6,13 +6,14 @@ holder died. What it died of is not known: three deaths close to the memory limi
 many in a row during which it gained nothing. A machine that is taken away again and again fails no trial that gets on.
 """
 
-import contextlib
+import contextvars
+import queue
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotDoneError
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -33,6 +34,8 @@ SLOW_DEATHS = 8
 QUICK_DEATHS = 30
 # A marker that the store does not take at once is written while the trial runs: an outage holds up no training.
 _MARKER_SECONDS = 1.0
+# So long the search's end waits for the last removals.
+_END_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,12 @@ class Attempts:
         self._patience = patience
         # Keys of the markers of trials without a record, by trial.
         self._left: dict[str, set[str]] = defaultdict(set)
-        # One thread, so that a marker is never written after it was to be removed.
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="attempts")
+        # One thread, so that a marker is never written after it was to be removed; None ends it.
+        self._waiting: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        context = contextvars.copy_context()
+        # A daemon, because nobody who has to end may wait for a store that does not answer.
+        self._writer = threading.Thread(target=context.run, args=(self._write,), name="attempts", daemon=True)
+        self._writer.start()
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +98,9 @@ class Attempts:
         if error is None:
             for trial_id in list(self._left):
                 self.ended(trial_id)
-        self._writer.shutdown(wait=error is None, cancel_futures=error is not None)
+        self._waiting.put(None)
+        if error is None:
+            self._writer.join(_END_SECONDS)
 
     def given_up(self, known: Mapping[str, TrialRecord]) -> list[TrialRecord]:
         """Records of the trials that have taken down their holders too often; to be stored like any others.
@@ -151,14 +160,15 @@ class Attempts:
             memory_bytes=lease.memory_bytes,
             memory_limit=lease.memory_limit,
         )
-        written = self._in_background(self._store.put, key, marker.to_json())
-        with contextlib.suppress(NotDoneError):
-            written.result(timeout=_MARKER_SECONDS)
+        written = threading.Event()
+        self._waiting.put(lambda: self._store.put(key, marker.to_json()))
+        self._waiting.put(written.set)
+        written.wait(_MARKER_SECONDS)
 
     def ended(self, trial_id: str) -> None:
         """The trial has a record, or counts no more: remove its markers. Waits for nothing."""
         for key in self._left.pop(trial_id, ()):
-            self._in_background(self._store.delete, key)
+            self._waiting.put(partial(self._store.delete, key))
 
     def _read(self, key: str) -> list[AttemptMarker]:
         """The marker with this key; none if it is not one."""
@@ -184,16 +194,13 @@ class Attempts:
             return f"{len(in_row)} processes in a row died with this trial under way and without progress of it"
         return None
 
-    def _in_background(self, action: Callable[..., None], *arguments: object) -> Future[None]:
-        return self._writer.submit(_tolerant, action, *arguments)
-
-
-def _tolerant(action: Callable[..., None], *arguments: object) -> None:
-    """A marker that could not be written or removed costs evidence, not the search."""
-    try:
-        action(*arguments)
-    except JobError as error:
-        get_logger().warning("attempt marker not stored", reason=error.message)
+    def _write(self) -> None:
+        while (action := self._waiting.get()) is not None:
+            try:
+                action()
+            except JobError as error:
+                # It costs evidence, not the search.
+                get_logger().warning("attempt marker not stored", reason=error.message)
 
 
 def _failed(marker: AttemptMarker, reason: str, attempts: int) -> TrialRecord:
