@@ -60,9 +60,11 @@ class Starts:
         self.root = root
         self.progress = {}
         self.store = LocalStore(root)
+        self.started = []
 
     def start(self):
-        return Start(self)
+        self.started.append(Start(self))
+        return self.started[-1]
 
     def markers(self):
         return [entry.key.removeprefix(RUN.key(ATTEMPTS_FOLDER)) for entry in self.store.list(RUN.key(ATTEMPTS_FOLDER))]
@@ -104,7 +106,10 @@ class Start:
 
 @pytest.fixture
 def starts(tmp_path):
-    return Starts(tmp_path)
+    found = Starts(tmp_path)
+    yield found
+    for start in found.started:
+        start.lease.release()
 
 
 def killed(starts, *trials, **how):

@@ -329,6 +329,7 @@ def test_where_conditions_are_ignored_one_holder_is_left(newcomer):
 
 def test_the_thread_renews_and_gives_back(newcomer, store):
     """Without anybody's doing the heartbeat goes on until the end, and the end releases the lease."""
+    before = set(threading.enumerate())
     lease = newcomer(timing=LeaseTiming(beat=0.0, look=0.001))
     lease.acquire()
     moved = threading.Event()
@@ -338,7 +339,7 @@ def test_the_thread_renews_and_gives_back(newcomer, store):
     with lease:
         pass
     assert stored(store).state == "released"
-    assert not any(thread.name == "lease" for thread in threading.enumerate())
+    assert set(threading.enumerate()) <= before
 
 
 def test_the_thread_goes_on_after_an_outage(newcomer, store):
