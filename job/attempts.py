@@ -184,8 +184,7 @@ class Attempts:
         if of_memory >= MEMORY_DEATHS:
             limit = deaths[-1].holder.memory_limit >> 20
             return (
-                f"{of_memory} processes died with this trial under way and the memory nearly full (limit {limit} MiB): "
-                "it counts as failed"
+                f"{of_memory} processes died with this trial under way and the memory nearly full (limit {limit} MiB)"
             )
         now = self._progress(trial_id)
         in_row = [death for death in deaths if death.marker.progress == now]
