@@ -137,6 +137,7 @@ class Driver:
 
     def _submit(self, trial: Trial) -> None:
         request = self._oracle.request_of(trial)
+        self._starting(request)
         with bound(trial_id=request.trial_id, bracket=request.bracket, rung=request.rung):
             get_logger().info(
                 "trial started",
@@ -144,7 +145,6 @@ class Driver:
                 to_epoch=request.to_epoch,
                 hyperparameters=request.hyperparameters,
             )
-        self._starting(request)
         self._executor.submit(request)
 
     def _take_one_record(self) -> None:
