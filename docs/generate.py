@@ -275,6 +275,8 @@ def object_layout_page() -> str:
         (records.Manifest, layout.MANIFEST),
         (records.TrialRecord, layout.trial_record("<trial_id>")),
         (records.Failure, layout.FAILURE),
+        (records.Lease, layout.LEASE),
+        (records.AttemptMarker, f"{layout.ATTEMPTS_FOLDER}<trial_id>.<token>.json"),
         (records.Pointer, layout.LATEST),
     ):
         parts += [f"## `{where}`", *_record(model)]
@@ -290,6 +292,8 @@ def _parts_of_records() -> list[type[BaseModel]]:
         records.Manifest,
         records.TrialRecord,
         records.Failure,
+        records.Lease,
+        records.AttemptMarker,
         records.Pointer,
         records.SearchResult,
     }

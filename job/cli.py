@@ -46,7 +46,9 @@ SetOption = Annotated[
 RunIdOption = Annotated[
     str | None,
     typer.Option(
-        "--run-id", metavar="ID", help="The run to make or to go on with. Default: $JOB_RUN_ID, or a new one."
+        "--run-id",
+        metavar="ID",
+        help="The run to make or to go on with. Default: $JOB_RUN_ID, or the newest unfinished one, or a new one.",
     ),
 ]
 

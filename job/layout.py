@@ -57,6 +57,7 @@ SPEC = "spec.json"
 INPUTS = "inputs.json"
 LEASE = "lease.json"
 TRIALS_FOLDER = "trials/"
+ATTEMPTS_FOLDER = "attempts/"
 CHECKPOINTS_FOLDER = "checkpoints/"
 TRIALS_TABLE = "trials.jsonl"
 BEST_HYPERPARAMETERS = "best_hyperparameters.json"
@@ -74,6 +75,11 @@ def trial_record(trial_id: str) -> str:
     return f"{TRIALS_FOLDER}{trial_id}.json"
 
 
+def attempt_marker(trial_id: str, token: int) -> str:
+    """What the holder with this token leaves before it starts the trial."""
+    return f"{ATTEMPTS_FOLDER}{trial_id}.{token}.json"
+
+
 def log_segment(start: str, number: int) -> str:
     """One uploaded piece of the log; `start` tells the processes of one run apart."""
     return f"{LOGS_FOLDER}job-{start}-{number:05d}.jsonl"
@@ -84,6 +90,7 @@ RUN_ENTRIES = (
     Entry(INPUTS, "pinned when the run first starts: the data's fingerprint, the split, the versions in use"),
     Entry(LEASE, "who works on the run, with a heartbeat; replaced by compare-and-swap"),
     Entry(trial_record("<trial_id>"), "written once per finished trial: hyperparameters, every epoch's metrics"),
+    Entry(f"{ATTEMPTS_FOLDER}<trial_id>.<token>.json", "alive while a trial is under way: who started it"),
     Entry(f"{CHECKPOINTS_FOLDER}…", "alive only while a rung or the retraining may still need them"),
     Entry(TRIALS_TABLE, "all trial records, one per line, in address order"),
     Entry(BEST_HYPERPARAMETERS, "the best hyperparameters; the user's own names alone"),

@@ -3,26 +3,29 @@
 What needs TensorFlow is imported only once it is known that there is something to do.
 """
 
-import os
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from job import layout
-from job.errors import EXIT_UNFORESEEN, JobError, StateConflictError
+from job.attempts import Attempts
+from job.errors import EXIT_UNFORESEEN, JobError, LockedError, StateConflictError
 from job.layout import RunLayout
+from job.lease import RunLease
 from job.logs import LogSegments, bound, configure, get_logger, log_failure
-from job.publish import Publication, read_manifest, write_failure
-from job.records import Failure, Manifest
+from job.publish import Publication, write_failure
+from job.records import Failure, Manifest, TrialRecord
 from job.report.summary import result_lines
 from job.resolve import require_access, storage_options
+from job.run_choice import already_published, new_run_id, open_run, unfinished_runs
 from job.run_state import RunState
 from job.search.executors import open_executor
 from job.search.trial_plan import trial_plan
@@ -34,6 +37,9 @@ from job.training.device import prepare_process
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+# From a trial's start to its first epoch: workers that import TensorFlow on a busy machine take a while.
+_START_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,11 @@ class _Run:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def lease(self) -> RunLease:
+        """This process's hold on the run."""
+        return _lease_of(self.publication)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure a stage, and name it in the log."""
@@ -58,27 +69,70 @@ class _Run:
         self.seconds[name] = round(time.monotonic() - started, 3)
 
 
+def _lease_of(publication: Publication) -> RunLease:
+    if publication.lease is None:
+        raise RuntimeError("only the holder of its lease works on a run")
+    return publication.lease
+
+
 def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
     """Run a job to its published end, or raise the reason why not.
+
+    Without a run id the newest unfinished run of the spec that nobody works on goes on; where there is none, or it has
+    started from other data, a new one is made.
 
     Args:
         spec: the resolved job spec.
         settings: what the environment says besides.
-        run_id: the run to make or go on with; None takes the environment's, or a new one.
+        run_id: the run to make or go on with; None takes the environment's, or chooses.
 
     Raises:
         JobError: what ended the job; it is then in the log, and in `failure.json` if trying again cannot help.
     """
-    run_layout = RunLayout(spec.name, run_id or settings.run_id or new_run_id())
     console = _terminal()
     configure(spec.logs.level, console)
-    with bound(run_id=run_layout.run_id):
+    given = run_id or settings.run_id
+    with bound(**({} if given is None else {"run_id": given})), _failure_logged(), signals_as_errors():
+        store = open_store(spec.output, storage_options(spec))
+        if given is not None and already_published(spec, Publication(store, RunLayout(spec.name, given))):
+            return
+        require_access(spec)
+    if given is None and _went_on(spec, settings, store, console):
+        return
+    chosen = given or new_run_id()
+    with bound(run_id=chosen):
         with _failure_logged(), signals_as_errors():
-            store = open_store(spec.output, storage_options(spec))
-            if _already_published(spec, store, run_layout):
-                return
-            require_access(spec)
-        _run_with_logs(spec, settings, Publication(store, run_layout), console)
+            publication = open_run(spec, store, chosen)
+        if publication is not None:
+            _run_with_logs(spec, settings, publication, console)
+
+
+def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Console | None") -> bool:
+    """Go on with an unfinished run, if there is one that can be had."""
+    with _failure_logged(), signals_as_errors():
+        unfinished = list(unfinished_runs(store, spec))
+    for run_id in unfinished:
+        with bound(run_id=run_id):
+            publication = _opened_unless_held(spec, store, run_id)
+            if publication is None:
+                continue
+            try:
+                _run_with_logs(spec, settings, publication, console)
+            except StateConflictError:
+                # The failure is stored with the run: the next start does not try it again.
+                get_logger().warning("run cannot go on; another one is looked for")
+            else:
+                return True
+    return False
+
+
+def _opened_unless_held(spec: JobSpec, store: ObjectStore, run_id: str) -> Publication | None:
+    with _failure_logged(), signals_as_errors():
+        try:
+            return open_run(spec, store, run_id)
+        except LockedError as error:
+            get_logger().info("run passed over", reason=error.message)
+            return None
 
 
 @contextmanager
@@ -92,7 +146,6 @@ def _failure_logged() -> Iterator[None]:
 
 def _tune(run: _Run) -> None:
     state = RunState(run.publication)
-    state.pin_spec(run.spec)
     with run.stage("data"):
         from job.data import load_dataset  # noqa: PLC0415 - NumPy; a published run does without
 
@@ -106,14 +159,23 @@ def _tune(run: _Run) -> None:
         from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured now
 
         state.pin_inputs(dataset.summary(), stages.versions())
-        result = stages.search(
-            run.spec,
-            plan,
-            executor,
-            known=state.trial_records(),
-            store_record=state.store_record,
-            console=run.console,
-        )
+        with _attempts(run, partial(stages.progress_of, plan.checkpoints)) as attempts:
+            known = _known(state, attempts)
+
+            def store_record(record: TrialRecord) -> None:
+                state.store_record(record)
+                attempts.ended(record.trial_id)
+
+            result = stages.search(
+                run.spec,
+                plan,
+                executor,
+                known=known,
+                store_record=store_record,
+                console=run.console,
+                starting=attempts.starting,
+                used_before=run.lease.elapsed_before,
+            )
     with run.stage("retrain"):
         trained = stages.retrain(run.spec, dataset, plan, result)
     with run.stage("evaluate"):
@@ -134,13 +196,30 @@ def _tune(run: _Run) -> None:
         run.segments.flush_segment()
     run.seconds["total"] = round((datetime.now(UTC) - run.started_at).total_seconds(), 3)
     manifest = artifacts.manifest_of(results, run.publication, run.seconds)
-    run.publication.finish(manifest)
-    _announce(manifest, run)
+    if run.publication.finish(manifest):
+        _announce(manifest, run)
+    else:
+        get_logger().info("already published", manifest=run.publication.url(layout.MANIFEST))
 
 
-def new_run_id() -> str:
-    """A run id that sorts by time: `20260131T030000Z-4f2a`."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.urandom(2).hex()}"
+def _attempts(run: _Run, progress: Callable[[str], str]) -> Attempts:
+    return Attempts(
+        run.publication.store,
+        run.publication.layout,
+        run.lease,
+        progress=progress,
+        patience=_START_SECONDS + 2 * run.spec.limits.checkpoint_interval.total_seconds(),
+    )
+
+
+def _known(state: RunState, attempts: Attempts) -> dict[str, TrialRecord]:
+    """The records of earlier starts, those of trials included that have taken down too many of them."""
+    known = state.trial_records()
+    for record in attempts.given_up(known):
+        state.store_record(record)
+        attempts.ended(record.trial_id)
+        known[record.trial_id] = record
+    return known
 
 
 def _terminal() -> "Console | None":
@@ -151,27 +230,14 @@ def _terminal() -> "Console | None":
     return Console()
 
 
-def _already_published(spec: JobSpec, store: ObjectStore, run_layout: RunLayout) -> bool:
-    manifest = read_manifest(store, run_layout)
-    if manifest is None:
-        return False
-    if manifest.spec_hash != spec.hash():
-        raise StateConflictError(
-            f"run {run_layout.run_id} was published from another spec: its hash is {manifest.spec_hash[:12]}, this "
-            f"one's {spec.hash()[:12]}",
-            advice="use another run id",
-        )
-    get_logger().info("already published", manifest=f"{store.url}/{run_layout.key(layout.MANIFEST)}")
-    return True
-
-
 def _run_with_logs(spec: JobSpec, settings: Settings, publication: Publication, console: "Console | None") -> None:
     start = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z"
     segments = LogSegments(
         lambda number, data: publication.write(layout.log_segment(start, number), data),
         spec.logs.upload_interval.total_seconds(),
     )
-    get_logger().info("run started", name=spec.name, output=publication.url(""))
+    lease = _lease_of(publication)
+    get_logger().info("run started", name=spec.name, output=publication.url(""), token=lease.token)
     try:
         with (
             _failure_logged(),
@@ -190,6 +256,7 @@ def _run_with_logs(spec: JobSpec, settings: Settings, publication: Publication, 
         raise
     finally:
         segments.finish()
+        lease.release()
 
 
 def _leave_failure(publication: Publication, error: Exception, exit_code: int, reason: str, advice: str | None) -> None:
@@ -204,6 +271,7 @@ def _leave_failure(publication: Publication, error: Exception, exit_code: int, r
         failed_at=datetime.now(UTC),
     )
     try:
+        publication.check_lease()
         write_failure(publication.store, publication.layout, failure)
     except JobError as second:
         # The store itself may be what failed; the first reason is the one to report.

@@ -3,6 +3,7 @@
 A manifest means complete: every artifact that it names was written before, with the size and SHA-256 it states.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from job.errors import ObjectNotFoundError, PreconditionFailedError, StateConflictError
-from job.layout import FAILURE, MANIFEST, RunLayout, latest_key
+from job.errors import LockedError, ObjectNotFoundError, PreconditionFailedError, StateConflictError
+from job.layout import FAILURE, LOGS_FOLDER, MANIFEST, RunLayout, latest_key
+from job.lease import RunLease
 from job.logs import get_logger
 from job.records import Artifact, Failure, Manifest, Pointer, artifact_of
 from job.store import ObjectStore
@@ -27,11 +29,15 @@ class Publication:
 
     Attributes:
         artifacts: what was written so far, by key relative to the run.
+        lease: once it is lost, nothing but the log is written any more; None for whoever needs none.
+
+    Every method that writes may raise LockedError.
     """
 
     store: ObjectStore
     layout: RunLayout
     artifacts: dict[str, Artifact] = field(default_factory=dict)
+    lease: RunLease | None = None
 
     def url(self, relative: str) -> str:
         """Where an artifact is, as a person would type it."""
@@ -39,6 +45,9 @@ class Publication:
 
     def write(self, relative: str, data: bytes) -> None:
         """Write a small artifact."""
+        # Segments of the log are every start's own, and the last one says that the lease was lost.
+        if not relative.startswith(LOGS_FOLDER):
+            self.check_lease()
         self.store.put(self.layout.key(relative), data)
         self.artifacts[relative] = artifact_of(data)
 
@@ -49,11 +58,13 @@ class Publication:
 
     def write_file(self, relative: str, path: Path) -> None:
         """Stream a file into an artifact."""
+        self.check_lease()
         stored = self.store.put_file(self.layout.key(relative), path)
         self.artifacts[relative] = Artifact(size=stored.size, sha256=stored.sha256)
 
     def write_once(self, relative: str, data: bytes) -> bool:
         """Write an artifact that is never replaced; False, and nothing written, if it exists already."""
+        self.check_lease()
         try:
             self.store.put_if_absent(self.layout.key(relative), data)
         except PreconditionFailedError:
@@ -67,19 +78,48 @@ class Publication:
         self.artifacts[relative] = artifact_of(data)
         return data
 
-    def finish(self, manifest: Manifest) -> None:
+    def check_lease(self) -> None:
+        """Raise LockedError once another process is known to have the run."""
+        if self.lease is not None:
+            self.lease.check()
+
+    def finish(self, manifest: Manifest) -> bool:
         """Write the manifest, and with it declare the run complete; then move the pointer.
 
+        Returns:
+            Whether it was this manifest; False where another process has published the run from the same spec.
+
         Raises:
-            StateConflictError: the run has a manifest already.
+            StateConflictError: the run was published from another spec meanwhile.
+            LockedError: another process has the run, and has not published it yet.
         """
         try:
+            if self.lease is not None:
+                self.lease.confirm()
             self.store.put_if_absent(self.layout.key(MANIFEST), manifest.to_json())
-        except PreconditionFailedError:
-            raise StateConflictError(
-                f"run {self.layout.run_id} was published by another process meanwhile",
-                advice="nothing is lost: the published run stands",
-            ) from None
+        except (LockedError, PreconditionFailedError) as error:
+            published = read_manifest(self.store, self.layout)
+            if published is None:
+                raise
+            if published.spec_hash != manifest.spec_hash:
+                raise StateConflictError(
+                    f"run {self.layout.run_id} was published by another process meanwhile, from another spec",
+                    advice="nothing is lost: the published run stands",
+                ) from error
+            self.settle(published)
+            return False
+        self._follow_up(manifest)
+        return True
+
+    def settle(self, manifest: Manifest) -> None:
+        """Do what follows a manifest, where whoever wrote it has died before: `latest.json` names the newest run."""
+        key = latest_key(self.layout.name)
+        with contextlib.suppress(ObjectNotFoundError):
+            if _published_at(self.store.get(key).data) >= manifest.ended_at:
+                return
+        self._follow_up(manifest)
+
+    def _follow_up(self, manifest: Manifest) -> None:
         self.store.delete(self.layout.key(FAILURE))
         self._move_pointer(manifest)
 

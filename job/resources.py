@@ -1,7 +1,7 @@
 """What this process may use of the machine: cores and memory, a container's limits honoured; GPUs by number."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,46 @@ def _read_limit(path: Path) -> int | None:
         # No such file, or `max`.
         return None
     return limit if limit < _NO_LIMIT else None
+
+
+def held_memory(pids: Iterable[int], matters_from: int) -> int:
+    """Bytes that processes hold together besides files: the kernel drops mapped data where memory is short.
+
+    Args:
+        pids: the processes; one that has ended counts nothing.
+        matters_from: below this the answer may be too large, because what forked processes share is counted for each;
+            telling that apart takes the kernel milliseconds per process.
+    """
+    pids = list(pids)
+    at_most = sum(map(resident_memory, pids))
+    return at_most if at_most < matters_from else sum(map(private_memory, pids))
+
+
+def resident_memory(pid: int) -> int:
+    """Bytes of a process besides files, all that it shares by a fork included; 0 for one that has ended."""
+    try:
+        _, resident, of_files, *_ = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return (int(resident) - int(of_files)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def private_memory(pid: int) -> int:
+    """Bytes of a process besides files, its share of what it shares by a fork; 0 for one that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0
+    fields = (line.split() for line in lines)
+    return 1024 * sum(int(words[1]) for words in fields if words[0] in {"Pss_Anon:", "Pss_Shmem:"})
+
+
+def family_pids() -> list[int]:
+    """This process and all that descend from it."""
+    import psutil  # noqa: PLC0415 - likewise
+
+    own = psutil.Process()
+    return [own.pid, *(child.pid for child in own.children(recursive=True))]
 
 
 def visible_gpus(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -16,6 +16,9 @@ from job.publish import Publication
 from job.records import DataSummary, TrialRecord
 from job.spec import JobSpec
 
+# What of a record depends on who made it.
+_CIRCUMSTANCES = {"seconds", "worker", "attempts", "token"}
+
 
 @dataclass(frozen=True, slots=True)
 class RunState:
@@ -83,17 +86,37 @@ class RunState:
         return found
 
     def store_record(self, record: TrialRecord) -> None:
-        """Keep a newly ended trial for good.
+        """Keep a newly ended trial for good, with this holder's token.
+
+        A record that is there already and says the same is no conflict: whoever wrote it had the run for a while.
 
         Raises:
-            StateConflictError: the trial has a record already: another process works on this run.
+            LockedError: another process has taken the run over.
+            StateConflictError: the trial has another record already: another process works on this run.
         """
         relative = trial_record(record.trial_id)
+        lease = self.publication.lease
+        if lease is not None:
+            record = record.model_copy(update={"token": lease.token})
         if not self.publication.write_once(relative, record.to_json()):
+            if _same_answer(self.publication.read_own(relative), record):
+                return
+            if lease is not None:
+                lease.confirm()
             raise StateConflictError(
                 f"{relative} of run {self._layout.run_id} appeared meanwhile: another process works on this run",
                 advice="give every job a run id of its own (JOB_RUN_ID)",
             )
+
+
+def _same_answer(stored: bytes, record: TrialRecord) -> bool:
+    """Whether a stored record says the same of its trial, whoever trained that, when and in how many attempts."""
+    try:
+        other = TrialRecord.model_validate_json(stored)
+    except ValidationError:
+        return False
+    # As JSON, where NaN equals itself.
+    return other.model_dump_json(exclude=_CIRCUMSTANCES) == record.model_dump_json(exclude=_CIRCUMSTANCES)
 
 
 def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str = "") -> list[str]:

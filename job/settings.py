@@ -27,7 +27,7 @@ IMAGE_DIGEST_VARIABLE = "JOB_IMAGE_DIGEST"
 # For the reference page, with the meaning of each.
 CONTROL_VARIABLES: dict[str, str] = {
     SPEC_VARIABLE: "the job spec: a path, an `s3://` URL, `-` for standard input, or the document itself",
-    RUN_ID_VARIABLE: "the run to make or to go on with; a new one is made without it",
+    RUN_ID_VARIABLE: "the run to make or to go on with; else the newest unfinished one, or a new one",
     GIT_COMMIT_VARIABLES[0]: "the commit that the code was built from, for the manifest",
     GIT_COMMIT_VARIABLES[1]: "the same, as GitHub's workflows set it",
     IMAGE_DIGEST_VARIABLE: "the digest of the container image, for the manifest",
@@ -43,7 +43,7 @@ class Settings:
 
     Attributes:
         spec: path, URL or document of the spec; None for all defaults.
-        run_id: the run to make or to go on with; None for a new one.
+        run_id: the run to make or to go on with; None leaves it to the job.
         overrides: of the spec's fields; whole sections before their fields.
         git_commit, image_digest: where the code comes from, as far as the environment tells.
         warnings: what looks like ours and is not.

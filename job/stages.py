@@ -3,6 +3,7 @@
 Importing this module imports TensorFlow; the pipeline does so only once there is something to do.
 """
 
+import hashlib
 import platform
 import socket
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ import keras_tuner
 from job.data import Dataset
 from job.models import BuiltInHyperModel
 from job.progress import SearchDisplay
-from job.records import Lineage, SearchResult, TrialRecord
+from job.records import Lineage, SearchResult, TrialRecord, TrialRequest
 from job.retrain import Retraining, TrainedModel, evaluate
 from job.search.algorithms import make_oracle, search_limits
 from job.search.driver import Driver
@@ -23,6 +24,7 @@ from job.search.executors import Executor
 from job.search.trial_plan import TrialPlan
 from job.settings import Settings
 from job.spec import JobSpec
+from job.training.checkpoint import CheckpointError, read_state
 from job.training.device import Device
 from job.training.trial import best_checkpoint, last_checkpoint
 from job.version import VERSION
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "evaluate",
     "lineage_of",
+    "progress_of",
     "retrain",
     "search",
     "versions",
@@ -57,6 +60,8 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
     known: Mapping[str, TrialRecord],
     store_record: Callable[[TrialRecord], None],
     console: "Console | None",
+    starting: Callable[[TrialRequest], None] = lambda _: None,
+    used_before: float = 0.0,
 ) -> SearchResult:
     """Search the space.
 
@@ -67,6 +72,8 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
         known: trial records of earlier starts of this run.
         store_record: keeps each new record.
         console: where to show progress; None for not at all.
+        starting: told of each attempt before it starts.
+        used_before: seconds that earlier starts of this run took.
 
     Raises:
         SearchFailedError: no usable trial.
@@ -82,6 +89,8 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
             store_record=store_record,
             discard=lambda trial_id: _delete_checkpoints(plan.checkpoints, trial_id),
             observer=_DisplayObserver(display),
+            starting=starting,
+            used_before=used_before,
         )
         return driver.run()
 
@@ -114,6 +123,15 @@ class _DisplayObserver:
 def _delete_checkpoints(folder: Path, trial_id: str) -> None:
     last_checkpoint(folder, trial_id).unlink(missing_ok=True)
     best_checkpoint(folder, trial_id).unlink(missing_ok=True)
+
+
+def progress_of(folder: Path, trial_id: str) -> str:
+    """Names the state that a trial's last checkpoint holds; the same name for the same state, wherever it is read."""
+    try:
+        state = read_state(last_checkpoint(folder, trial_id))
+    except CheckpointError:
+        return "none"
+    return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
 
 
 def lineage_of(spec: JobSpec, settings: Settings, device: Device) -> Lineage:

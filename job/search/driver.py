@@ -5,6 +5,7 @@ the oracle. A trial whose record exists already is not run again: its record is 
 the same loop, and needs no state of its own.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from job.errors import SearchFailedError, StateConflictError
 from job.logs import bound, get_logger
-from job.records import SearchResult, SearchTotals, TrialRecord
+from job.records import SearchResult, SearchTotals, TrialRecord, TrialRequest
 from job.search.addressed import Address, AddressedOracle
 from job.search.executors import Executor
 from job.search.kept_checkpoints import KeptCheckpoints
@@ -39,6 +40,8 @@ class Driver:
         executor: trains; owned from here on.
         known: records of an earlier start of this run, by trial id.
         store_record: keeps a new record for good; called once per ended trial.
+        starting: told of each attempt before it is handed to the executor.
+        used_before: seconds that earlier starts of this run took; they count for the timeout.
         discard: told of each trial whose checkpoints are no longer needed; those of the result's best always are.
         clock: seconds on a steady clock.
     """
@@ -53,6 +56,8 @@ class Driver:
         store_record: Callable[[TrialRecord], None],
         discard: Callable[[str], None],
         observer: SearchObserver,
+        starting: Callable[[TrialRequest], None] = lambda _: None,
+        used_before: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._oracle = oracle
@@ -61,6 +66,8 @@ class Driver:
         self._known = known
         self._store_record = store_record
         self._observer = observer
+        self._starting = starting
+        self._used_before = used_before
         self._clock = clock
         self._records: dict[str, TrialRecord] = {}
         self._running: dict[str, tuple[Trial, int]] = {}
@@ -80,7 +87,7 @@ class Driver:
             SearchFailedError: no trial completed, or `max_consecutive_failed_trials` failed in a row.
             StateConflictError: a known record belongs to another search.
         """
-        started = self._clock()
+        started = self._clock() - self._used_before
         while True:
             self._check_timeout(started)
             self._fill_slots()
@@ -97,8 +104,11 @@ class Driver:
             get_logger().warning("search stopped early", reason=self._stopped_by)
 
     def _fill_slots(self) -> None:
-        while self._stopped_by is None and len(self._running) < self._executor.slots:
-            slot = next(s for s in map(str, range(self._executor.slots)) if s not in self._oracle.ongoing_trials)
+        # What was trained before the time was up counts, also where it is only now asked for.
+        while not self._is_decided and (self._stopped_by is None or self._has_more_known()):
+            if len(self._running) >= self._executor.slots:
+                return
+            slot = next(s for s in map(str, itertools.count()) if s not in self._oracle.ongoing_trials)
             trial = self._oracle.create_trial(slot)
             if trial.status != TrialStatus.RUNNING:
                 return
@@ -107,8 +117,14 @@ class Driver:
                 self._check_same(trial, record)
                 self._end(trial, record)
                 continue
+            if self._stopped_by is not None:
+                # It is never run; the oracle goes on to those that were.
+                continue
             self._running[trial.trial_id] = (trial, 1)
             self._submit(trial)
+
+    def _has_more_known(self) -> bool:
+        return not self._known.keys() <= self._records.keys()
 
     def _check_same(self, trial: Trial, record: TrialRecord) -> None:
         expected = self._oracle.user_hyperparameters(trial)
@@ -121,6 +137,7 @@ class Driver:
 
     def _submit(self, trial: Trial) -> None:
         request = self._oracle.request_of(trial)
+        self._starting(request)
         with bound(trial_id=request.trial_id, bracket=request.bracket, rung=request.rung):
             get_logger().info(
                 "trial started",

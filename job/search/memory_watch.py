@@ -4,14 +4,13 @@ Since Kubernetes 1.28 a container that passes its limit loses all its processes 
 driver looks at its family's memory itself; the trial of the worker that it ends fails that attempt alone.
 """
 
-import contextlib
+import os
 import threading
 from types import TracebackType
 from typing import Protocol, Self
 
-import psutil
-
 from job.logs import get_logger
+from job.resources import held_memory, private_memory
 from job.search.fork_server import fork_server_pid
 
 _SECONDS = 0.5
@@ -59,14 +58,14 @@ class MemoryWatch:
             self._look()
 
     def _look(self) -> None:
-        used = {pid: private_memory(pid) for pid in self._workers.worker_pids()}
-        total = sum(used.values()) + private_memory(psutil.Process().pid)
+        workers = self._workers.worker_pids()
         server = fork_server_pid()
-        if server is not None:
-            # What the workers share with it is counted here, once.
-            total += resident_memory(server)
-        if total <= self._threshold or len(used) == 0:
+        total = held_memory(
+            [*workers, os.getpid(), *([] if server is None else [server])], matters_from=self._threshold
+        )
+        if total <= self._threshold or not workers:
             return
+        used = {pid: private_memory(pid) for pid in workers}
         largest = max(used, key=lambda pid: used[pid])
         mib = {
             name: amount >> 20 for name, amount in (("all", total), ("limit", self._threshold), ("own", used[largest]))
@@ -74,18 +73,3 @@ class MemoryWatch:
         reason = f"ended for memory: the job used {mib['all']} of {mib['limit']} MiB, this worker {mib['own']}"
         get_logger().warning("worker ended", reason=reason)
         self._workers.end_worker(largest, reason)
-
-
-def private_memory(pid: int) -> int:
-    """Bytes of a process that no other shares: mapped data and what was imported before a fork are everybody's."""
-    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        return int(psutil.Process(pid).memory_full_info().uss)
-    return 0
-
-
-def resident_memory(pid: int) -> int:
-    """Bytes of a process, mapped files left out."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        info = psutil.Process(pid).memory_info()
-        return int(info.rss - info.shared)
-    return 0

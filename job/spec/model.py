@@ -132,7 +132,8 @@ class LimitsSpec(Section):
     max_concurrent_trials: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """How many trials may run at a time; `auto` takes what the machine allows."""
     timeout: Duration | None = None
-    """After this long no new trial starts; the best so far is retrained and published."""
+    """After this long no new trial starts; the best so far is retrained and published. Time that earlier starts of
+    the run used counts too."""
     trial_timeout: Duration | None = None
     """A trial that runs longer has failed."""
     max_retries_per_trial: int = Field(default=1, ge=0)

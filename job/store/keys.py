@@ -41,6 +41,17 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
+def check_folder(prefix: str) -> str:
+    """Return a prefix that is a whole folder: nothing, or a key with a `/` at its end.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if prefix and not prefix.endswith("/"):
+        raise ValueError(f"{prefix!r} is no folder: a '/' at its end is expected")
+    return check_prefix(prefix)
+
+
 def _problem_of(key: str) -> str | None:
     if not key:
         return "it is empty"

@@ -24,7 +24,7 @@ from job.store.files import (
     sync_folder,
     unfinished_file,
 )
-from job.store.keys import RESERVED_PREFIX, check_key, check_prefix, is_key
+from job.store.keys import RESERVED_PREFIX, check_folder, check_key, check_prefix, is_key
 from job.store.protocol import ListedObject, ObjectInfo, StoredFile, StoredObject
 
 _LOCK_NAME = f"{RESERVED_PREFIX}lock"
@@ -132,6 +132,17 @@ class LocalStore:
             self._refuse_a_file_as_root()
             found = list(self._walk(self._root, "", prefix, frozenset()))
         return iter(sorted(found, key=lambda entry: entry.key))
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """See ObjectStore."""
+        folder = self._root / check_folder(prefix)
+        with self._clear_errors("list", folder):
+            self._refuse_a_file_as_root()
+            try:
+                found = [entry.name for entry in os.scandir(folder) if is_key(entry.name) and entry.is_dir()]
+            except (FileNotFoundError, NotADirectoryError):
+                return iter(())
+        return iter(sorted(found))
 
     def delete(self, key: str) -> None:
         """See ObjectStore. Folders that become empty stay."""

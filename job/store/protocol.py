@@ -107,6 +107,13 @@ class ObjectStore(Protocol):
         """All objects whose key starts with `prefix` (a string, not a folder), sorted by key."""
         ...
 
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """The names directly under `prefix` (empty, or with a `/` at its end) that keys go on below, sorted.
+
+        It costs no more than there are names, whatever lies below them. A directory may name folders that hold nothing.
+        """
+        ...
+
     def delete(self, key: str) -> None:
         """Remove an object; one that does not exist is no error."""
         ...

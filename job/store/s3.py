@@ -23,7 +23,7 @@ from s3transfer.exceptions import S3DownloadFailedError  # type: ignore[import-u
 
 from job.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
 from job.store.files import HashingReader, HashingWriter, unfinished_file
-from job.store.keys import check_key, check_prefix, is_key
+from job.store.keys import check_folder, check_key, check_prefix, is_key
 from job.store.options import StorageOptions
 from job.store.protocol import ListedObject, ObjectInfo, StoredFile, StoredObject
 from job.store.s3_client import S3Client, make_client
@@ -155,6 +155,18 @@ class S3Store:
             ]
         # Not every server sorts by key alone: some put `a/b` before `a-b`.
         return iter(sorted((entry for entry in found if is_key(entry.key)), key=lambda entry: entry.key))
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """See ObjectStore."""
+        whole = self._prefix + check_folder(prefix)
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=whole, Delimiter="/")
+        with self._clear_errors("list", prefix):
+            found = [
+                entry["Prefix"].removeprefix(whole).rstrip("/")
+                for page in pages
+                for entry in page.get("CommonPrefixes", ())
+            ]
+        return iter(sorted(name for name in found if is_key(name)))
 
     def delete(self, key: str) -> None:
         """See ObjectStore."""

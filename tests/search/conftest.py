@@ -132,6 +132,7 @@ class Simulation:
     executor: SimulatedExecutor
     driver: Driver
     stored: list[TrialRecord] = field(default_factory=list)
+    announced: list[TrialRequest] = field(default_factory=list)
     bests: list[TrialRecord | None] = field(default_factory=list)
 
     def run(self) -> SearchResult:
@@ -157,6 +158,7 @@ def simulate() -> Callable[..., Simulation]:
         known=None,
         seed=0,
         timeout=None,
+        used_before=0.0,
         retries=1,
         consecutive=3,
         iterations=1,
@@ -184,6 +186,8 @@ def simulate() -> Callable[..., Simulation]:
             store_record=simulation.stored.append,
             discard=executor.discard,
             observer=simulation,
+            starting=simulation.announced.append,
+            used_before=used_before,
             clock=executor.clock,
         )
         return simulation

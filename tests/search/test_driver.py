@@ -152,6 +152,50 @@ def test_the_timeout_starts_no_more_trials(simulate, slots):
     assert sum(short.planned - short.actual for short in result.totals.shortfalls) == 30 - result.totals.trials
 
 
+@pytest.mark.parametrize(("used_before", "trials"), [(0.0, 10), (12.0, 4), (19.5, 1)])
+def test_the_timeout_sums_over_starts(simulate, used_before, trials):
+    """What earlier starts of the run used is time that this one does not have."""
+    assert simulate(timeout=20.0, used_before=used_before).run().totals.trials == trials
+
+
+@given(CHANCES, st.integers(1, 6), st.integers(1, 6), st.floats(3.0, 130.0))
+@settings(max_examples=25, deadline=None)
+def test_after_the_timeout_what_is_recorded_still_counts(simulate, chance, slots, slots_later, timeout):
+    """A start that has no time left trains nothing, and has the answer of the one that was stopped by the time."""
+    first = simulate(slots=slots, chance=chance, timeout=timeout)
+    expected = first.run()
+    known = {record.trial_id: record for record in first.stored}
+    again = simulate(slots=slots_later, known=known, timeout=timeout, used_before=timeout)
+    result = again.run()
+    assert again.executor.requests == []
+    assert (result.best, result.trials) == (expected.best, expected.trials)
+
+
+@given(CHANCES, st.integers(1, 6), st.integers(1, 6), st.sets(st.integers(0, 29), min_size=1))
+@settings(max_examples=25, deadline=None)
+def test_after_the_timeout_gaps_among_the_records_do_not_hide_those_behind(simulate, chance, slots, slots_later, kept):
+    """Trials of a first rung that a killed start had under way are left out; those after them count."""
+    first = simulate(slots=slots, chance=chance)
+    first.run()
+    in_first_rungs = sorted(record.trial_id for record in first.stored if record.rung == 0)
+    known_ids = {in_first_rungs[number % len(in_first_rungs)] for number in kept}
+    known = {record.trial_id: record for record in first.stored if record.trial_id in known_ids}
+    again = simulate(slots=slots_later, known=known, timeout=1.0, used_before=1.0)
+    assert {trial.trial_id for trial in again.run().trials} == known_ids
+    assert again.executor.requests == []
+
+
+def test_every_attempt_is_announced_before_it_starts(simulate):
+    """Whoever asked is told of each request before the executor has it, retries included, and of no known trial."""
+    search = simulate(failures={FIRST[2]: ["error"]})
+    search.run()
+    assert search.announced == search.executor.requests
+    known = {record.trial_id: record for record in search.stored}
+    again = simulate(known=known)
+    again.run()
+    assert again.announced == []
+
+
 def test_a_timeout_before_the_first_trial_is_a_failed_search(simulate):
     """Where time is up at once there is no result, and the reason is the timeout."""
     with pytest.raises(SearchFailedError, match=r"no trial completed: limits\.timeout"):

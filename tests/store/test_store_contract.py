@@ -259,6 +259,23 @@ def test_list_of_a_new_store_is_empty(store):
     assert keys(store, "folder/") == []
 
 
+@pytest.mark.parametrize(
+    ("prefix", "expected"), [("", ["a", "b"]), ("a/", ["c", "d-e", "d.e"]), ("a/c/", []), ("nothing/", []), ("b/", [])]
+)
+def test_list_folders_names_one_level(store, prefix, expected):
+    """Only what keys go on below is named, once each and sorted, and nothing of what is deeper down or beside it."""
+    for key in ("a/d-e/x", "a/c/1", "a/c/2", "a/d.e/deep/er", "a/object", "b/object", "object"):
+        store.put(key, b"123")
+    assert list(store.list_folders(prefix)) == expected
+
+
+@pytest.mark.parametrize("prefix", ["a", "/", "../", "a//"])
+def test_list_folders_takes_whole_folders_only(store, prefix):
+    """A prefix without a `/` at its end, or one that is no key's, is a ValueError at once."""
+    with pytest.raises(ValueError, match=r"folder|cannot"):
+        store.list_folders(prefix)
+
+
 def test_list_goes_beyond_one_page(store):
     """All of more than a thousand objects are listed (S3 gives them a thousand at a time)."""
     expected = [f"many/{number:04}" for number in range(1100)]

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from job.errors import AccessError, PreconditionFailedError, StateConflictError, StoreError
-from job.layout import FAILURE, MANIFEST, RunLayout, latest_key
+from job.errors import AccessError, LockedError, PreconditionFailedError, StateConflictError, StoreError
+from job.layout import FAILURE, LEASE, MANIFEST, RunLayout, latest_key, log_segment
+from job.lease import RunLease
 from job.publish import Publication, read_manifest, write_failure
 from job.records import (
     DataSummary,
@@ -167,12 +168,74 @@ def test_what_is_written_once_is_never_replaced(store):
 
 
 def test_a_run_is_published_once(store):
-    """A second manifest is a conflict, and the first one stands."""
+    """A second manifest of the same spec is not written and no error: the first one stands."""
+    publication = publication_of(store)
+    assert publication.finish(manifest_of(publication, minutes=1))
+    assert not publication.finish(manifest_of(publication, minutes=2))
+    assert read_manifest(store, publication.layout).ended_at == START + timedelta(minutes=1)
+
+
+def test_a_run_published_from_another_spec_is_a_conflict(store):
+    """A manifest of another spec that appeared meanwhile stands, and is a conflict."""
     publication = publication_of(store)
     publication.finish(manifest_of(publication, minutes=1))
+    other = manifest_of(publication, minutes=2).model_copy(update={"spec_hash": "beef"})
     with pytest.raises(StateConflictError, match="published by another process"):
-        publication.finish(manifest_of(publication, minutes=2))
+        publication.finish(other)
     assert read_manifest(store, publication.layout).ended_at == START + timedelta(minutes=1)
+
+
+def leased(store):
+    """A publication whose lease is held, with nothing but the lease that the test asks for."""
+    publication = publication_of(store)
+    publication.lease = RunLease(store, publication.layout, memory=lambda: 0)
+    publication.lease.acquire()
+    return publication
+
+
+def test_a_lost_lease_stops_every_write_but_the_log(store, tmp_path):
+    """Whoever has lost the run writes no artifact and no manifest; what it has to say goes into the log."""
+    publication = leased(store)
+    file = tmp_path / "model.keras"
+    file.touch()
+    with publication.lease:
+        store.delete(publication.layout.key(LEASE))
+        with pytest.raises(LockedError):
+            publication.finish(manifest_of(publication))
+        for write in (
+            lambda: publication.write("summary.md", b"# done"),
+            lambda: publication.write_json("metrics.json", {}),
+            lambda: publication.write_file("model/model.keras", file),
+            lambda: publication.write_once("spec.json", b"{}"),
+        ):
+            with pytest.raises(LockedError):
+                write()
+        publication.write(log_segment("start", 1), b"{}")
+    assert [entry.key for entry in store.list()] == [publication.layout.key(log_segment("start", 1))]
+
+
+def test_a_run_that_its_new_holder_has_published_is_done(store):
+    """A holder that was taken over while the other published has nothing to do and no error to tell."""
+    publication = leased(store)
+    with publication.lease:
+        store.delete(publication.layout.key(LEASE))
+        other = publication_of(store)
+        assert other.finish(manifest_of(other))
+        assert not publication.finish(manifest_of(publication, minutes=9))
+
+
+def test_what_a_kill_after_the_manifest_left_undone_is_done_later(store):
+    """The next start of a published run moves the pointer and removes the failure; after that it writes nothing."""
+    publication = publication_of(store)
+    manifest = manifest_of(publication)
+    store.put(publication.layout.key(MANIFEST), manifest.to_json())
+    write_failure(store, publication.layout, failure_of(publication))
+    publication.settle(manifest)
+    assert pointer_in(store).run_id == "one"
+    assert store.stat(publication.layout.key(FAILURE)) is None
+    before = list(store.written)
+    publication.settle(manifest)
+    assert store.written == before
 
 
 def test_no_manifest_is_no_published_run(store):

@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from job.errors import StateConflictError
-from job.layout import INPUTS, SPEC, RunLayout, trial_record
+from job.errors import LockedError, StateConflictError
+from job.layout import INPUTS, LEASE, SPEC, RunLayout, trial_record
+from job.lease import RunLease
 from job.publish import Publication
 from job.records import DataSummary, Execution, SplitSummary, TrialRecord, artifact_of
 from job.run_state import RunState
@@ -158,12 +159,58 @@ def test_records_of_other_runs_are_not_known(start, tmp_path):
 
 
 def test_a_trial_is_recorded_once(start):
-    """A record that is there already means that another process works on the run; the first record stays."""
-    start().store_record(record_of(seconds=1.0))
+    """Another answer for a trial that has one means that another process works on the run; the first record stays."""
+    start().store_record(record_of(score=0.1))
     with pytest.raises(StateConflictError, match="another process works on this run"):
-        start().store_record(record_of(seconds=2.0))
+        start().store_record(record_of(score=0.2))
     (record,) = start().trial_records().values()
-    assert record.seconds == 1.0
+    assert record.score == 0.1
+
+
+@pytest.mark.parametrize("garbage", [b"", b"{}"])
+def test_what_is_in_a_records_place_and_is_none_is_a_conflict(start, garbage):
+    """An object that is no record is not taken for an equal one."""
+    state = start()
+    state.publication.store.put(state.publication.layout.key(trial_record("h0-b2-i000-r0")), garbage)
+    with pytest.raises(StateConflictError):
+        state.store_record(record_of())
+
+
+def test_the_same_answer_twice_is_no_conflict(start):
+    """A record that differs in time, place, attempts and token alone, NaN and all, stands for both."""
+    epochs = ({"loss": float("inf"), "val_loss": float("nan")},)
+    diverged = record_of(status="failed", score=None, executions=(Execution(epochs=epochs),))
+    start().store_record(diverged)
+    again = start()
+    again.store_record(diverged.model_copy(update={"seconds": 9.0, "worker": "b:2", "attempts": 2, "token": 3}))
+    (record,) = start().trial_records().values()
+    assert (record.seconds, record.token) == (1.5, 0)
+    assert set(again.publication.artifacts) == {trial_record(diverged.trial_id)}
+    assert again.publication.artifacts == {trial_record(diverged.trial_id): artifact_of(record.to_json())}
+
+
+def test_a_record_carries_its_holders_token(start):
+    """The third holder's records say so."""
+    for _ in range(3):
+        state = start()
+        lease = state.publication.lease = RunLease(state.publication.store, state.publication.layout, memory=lambda: 0)
+        lease.acquire()
+        lease.release()
+    state.store_record(record_of())
+    (record,) = start().trial_records().values()
+    assert record.token == 3
+
+
+def test_another_answer_after_a_takeover_says_who_has_the_run(start):
+    """A holder that was taken over without knowing is told so, not of a conflict, and its record is not kept."""
+    state = start()
+    with RunLease(state.publication.store, state.publication.layout, memory=lambda: 0) as lease:
+        lease.acquire()
+        state.publication.lease = lease
+        start().store_record(record_of(score=0.1))
+        state.publication.store.delete(state.publication.layout.key(LEASE))
+        with pytest.raises(LockedError):
+            state.store_record(record_of(score=0.2))
 
 
 @pytest.mark.parametrize("garbage", [b"", b"not json", b"[]", b"{}", b"\xff", b'{"trial_id": "h0-b2-i000-r0"}'])

@@ -1,0 +1,261 @@
+"""A process's hold on a run, from taking the lease to giving it back."""
+
+import contextvars
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from job.errors import JobError, LockedError, StoreError
+from job.layout import RunLayout
+from job.lease.memory import FamilyMemory
+from job.lease.stored import LeaseObject, StoredLease, is_near_limit
+from job.lease.takeover import Takeover
+from job.lease.timing import LeaseTiming
+from job.logs import get_logger
+from job.records import Lease
+from job.resources import memory_limit
+from job.store import ObjectStore
+from job.store.process_lock import process_lock
+
+
+class RunLease:
+    """One process's hold on a run. Enter it after `acquire`: its end gives the lease back.
+
+    Args:
+        store: the store that the run is in.
+        layout: which run.
+        clock: seconds on a steady clock.
+        sleep: waits for so many seconds.
+        memory: bytes that this process and its children use.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the first two are for tests
+        self,
+        store: ObjectStore,
+        layout: RunLayout,
+        *,
+        timing: LeaseTiming | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        memory: Callable[[], int] | None = None,
+    ) -> None:
+        self._stored = LeaseObject(store, layout)
+        self._run_id = layout.run_id
+        self._timing = timing or LeaseTiming()
+        self._clock = clock
+        self._sleep = sleep
+        self._memory = memory or FamilyMemory(clock).bytes
+        self._process_lock = process_lock(store, layout.prefix)
+        self._mine: Lease | None = None
+        self._elapsed_before = 0.0
+        self._started = 0.0
+        self._lost: LockedError | None = None
+        self._is_given_back = False
+        # Renewing and giving back exclude each other.
+        self._writing = threading.Lock()
+        self._stop = threading.Event()
+        self._keeper: threading.Thread | None = None
+
+    @property
+    def token(self) -> int:
+        """The fencing token: larger than any earlier holder's."""
+        return self.current.token
+
+    @property
+    def elapsed_before(self) -> float:
+        """For how many seconds earlier holders had the run."""
+        return self._elapsed_before
+
+    @property
+    def current(self) -> Lease:
+        """The lease as this process last wrote it."""
+        if self._mine is None:
+            raise RuntimeError("the lease was not acquired")
+        return self._mine
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process has taken the run over."""
+        return self._lost is not None
+
+    def check(self) -> None:
+        """Refuse to go on once the lease is known to be lost; asks nobody, costs nothing.
+
+        Raises:
+            LockedError: another process has the run; it is named.
+        """
+        if self._lost is not None:
+            raise self._lost
+
+    def confirm(self) -> None:
+        """Renew the lease now, and so make sure that it is still ours.
+
+        Raises:
+            LockedError: it is not.
+            AccessError, StoreError: the store refuses or fails; whose the lease is, is not known.
+        """
+        self.beat(self._memory())
+        self.check()
+
+    def acquire(self) -> None:
+        """Become the run's only holder, and stay it by a thread that renews the lease.
+
+        Raises:
+            LockedError: another live process has the run; it is named.
+            AccessError, StoreError: the store refuses or fails.
+        """
+        try:
+            self._take_process_lock()
+            self._started = self._clock()
+            takeover = self._takeover()
+            try:
+                takeover.claim()
+            finally:
+                if takeover.mine is not None:
+                    self._mine, self._elapsed_before = takeover.mine, takeover.mine.elapsed_seconds
+        except BaseException:
+            # Also where a signal ends it: a lease that nobody renews would make the next start wait.
+            self.release()
+            raise
+        context = contextvars.copy_context()
+        self._keeper = threading.Thread(target=context.run, args=(self._keep,), name="lease", daemon=True)
+        self._keeper.start()
+
+    def release(self) -> None:
+        """Give the lease back, so that the next start need not wait. Never raises, and takes seconds at most."""
+        self._stop.set()
+        keeper, self._keeper = self._keeper, None
+        if keeper is None and self._mine is not None and not self._is_given_back:
+            keeper = threading.Thread(target=self._give_back, name="lease", daemon=True)
+            keeper.start()
+        if keeper is not None:
+            # The store may not answer, and whoever ends has no time for its retries.
+            keeper.join(self._timing.release)
+            if keeper.is_alive():
+                get_logger().warning("lease not released", reason="the store does not answer")
+        if self._process_lock is not None:
+            self._process_lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def beat(self, memory: int) -> None:
+        """Renew the lease once, or find out that it is lost.
+
+        Args:
+            memory: bytes in use.
+
+        Raises:
+            AccessError, StoreError: the store refuses or fails; the lease is neither lost nor renewed by that.
+        """
+        with self._writing:
+            if self._lost is not None or self._is_given_back:
+                return
+            now = self._stored.read()
+            renewed = self._renewed(memory)
+            # A refusal may follow a write of our own that went through: who wrote last decides.
+            if self._is_mine(now) and not self._stored.write_over(now, renewed):
+                now = self._stored.read()
+            if not self._is_mine(now):
+                self._lose(now)
+                return
+            self._mine = renewed
+
+    def _take_process_lock(self) -> None:
+        if self._process_lock is None:
+            return
+        try:
+            is_ours = self._process_lock.take()
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise StoreError(f"cannot lock the folder of run {self._run_id}: {reason}") from error
+        if not is_ours:
+            raise self._takeover().refuse()
+
+    def _takeover(self) -> Takeover:
+        now = datetime.now(UTC)
+        # The last part tells threads and restarts of a container apart, whose host and process id are the same.
+        holder = f"{socket.gethostname()} pid {os.getpid()} since {now:%Y-%m-%dT%H:%M:%SZ} ({secrets.token_hex(4)})"
+        newcomer = Lease(
+            token=1,
+            holder=holder,
+            state="held",
+            beat=0,
+            renewed_at=now,
+            elapsed_seconds=0.0,
+            memory_bytes=self._memory(),
+            memory_limit=memory_limit(),
+            process_lock="" if self._process_lock is None else self._process_lock.identity,
+        )
+        return Takeover(self._stored, self._run_id, newcomer, self._timing, self._sleep)
+
+    def _keep(self) -> None:
+        """Renew the lease until told to stop, then give it back."""
+        next_beat = self._clock() + self._timing.beat
+        is_answered = True
+        while not self._stop.wait(min(self._timing.look, self._timing.beat)):
+            used = self._memory()
+            if self._clock() < next_beat and not self._is_alarming(used):
+                continue
+            try:
+                self.beat(used)
+                is_answered = True
+            except Exception as error:  # noqa: BLE001 - whatever it is: only what somebody else has taken is lost
+                if is_answered:
+                    reason = error.message if isinstance(error, JobError) else repr(error)
+                    get_logger().warning("heartbeat failed", reason=reason)
+                is_answered = False
+            next_beat = self._clock() + self._timing.beat
+        self._give_back()
+
+    def _is_alarming(self, used: int) -> bool:
+        """Whether the lease should tell at once: what is killed for its memory does not live to the next heartbeat."""
+        told, limit = self.current.memory_bytes, self.current.memory_limit
+        return is_near_limit(used, limit) and not is_near_limit(told, limit)
+
+    def _renewed(self, memory: int) -> Lease:
+        mine = self.current
+        return mine.model_copy(
+            update={
+                "beat": mine.beat + 1,
+                "renewed_at": datetime.now(UTC),
+                "elapsed_seconds": round(self._elapsed_before + self._clock() - self._started, 3),
+                "memory_bytes": memory,
+            }
+        )
+
+    def _give_back(self) -> None:
+        with self._writing:
+            if self._lost is not None or self._is_given_back:
+                return
+            self._is_given_back = True
+            try:
+                now = self._stored.read()
+                if self._is_mine(now):
+                    self._stored.write_over(
+                        now, self._renewed(self.current.memory_bytes).model_copy(update={"state": "released"})
+                    )
+            except JobError as error:
+                get_logger().warning("lease not released", reason=error.message)
+
+    def _is_mine(self, now: StoredLease | None) -> bool:
+        return now is not None and now.is_of(self.current)
+
+    def _lose(self, now: StoredLease | None) -> None:
+        what = "its lease was deleted" if now is None else f"{now.holder} has taken it over"
+        self._lost = LockedError(
+            f"run {self._run_id} is not this process's any more: {what}",
+            advice="nothing is lost; the same command goes on once no other process has the run",
+        )
+        get_logger().error("lease lost", reason=self._lost.message)

@@ -1,0 +1,23 @@
+"""How often a lease is renewed, and how long a newcomer watches one."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTiming:
+    """Seconds, but for `polls`.
+
+    A newcomer's patience is counted in polls: one that gets no processor time sees less, and must not conclude more.
+
+    Attributes:
+        beat: between two heartbeats.
+        poll, polls: how often a newcomer looks at a lease that does not move, and how many times.
+        look: how often the memory in use is looked at.
+        release: how long an end waits for the store to take the lease back.
+    """
+
+    beat: float = 2.0
+    poll: float = 1.0
+    polls: int = 10
+    look: float = 0.5
+    release: float = 5.0
