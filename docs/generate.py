@@ -273,6 +273,7 @@ def object_layout_page() -> str:
     for model, where in (
         (records.Manifest, layout.MANIFEST),
         (records.TrialRecord, layout.trial_record("<trial_id>")),
+        (records.Inputs, layout.INPUTS),
         (records.Failure, layout.FAILURE),
         (records.Pointer, layout.LATEST),
     ):
@@ -288,6 +289,7 @@ def _parts_of_records() -> list[type[BaseModel]]:
         records.Record,
         records.Manifest,
         records.TrialRecord,
+        records.Inputs,
         records.Failure,
         records.Pointer,
         records.SearchResult,

@@ -25,12 +25,16 @@ def test_a_reason_from_another_thread_ends_a_wait():
 def test_no_handler_of_the_block_swallows_it():
     """`except Exception` inside the block does not stop it."""
     interruption = Interruption()
-    with pytest.raises(StoreError), interruption.raised_here():
+
+    def work():
         try:
             interruption.interrupt(StoreError("given up"))
             time.sleep(60)
         except Exception:  # noqa: BLE001 - what users' code does
             pytest.fail("swallowed")
+
+    with pytest.raises(StoreError), interruption.raised_here():
+        work()
 
 
 def test_a_reason_from_before_the_block_counts():

@@ -185,9 +185,13 @@ def test_a_caller_that_waits_for_room_learns_of_the_failure(queue):
     uploads = queue(patience=0.3, capacity=1)
     failing = Failing(10**6)
     uploads.put("0", failing, lane="trial")
-    with pytest.raises(StoreError, match="no answer"):
+
+    def put_more():
         for number in range(1, 10):
             uploads.put(str(number), failing, lane="trial")
+
+    with pytest.raises(StoreError, match="no answer"):
+        put_more()
 
 
 def test_after_its_end_a_queue_sends_nothing(queue):
