@@ -22,7 +22,7 @@ from job.interruption import Interruption
 from job.layout import RunLayout
 from job.logs import LogSegments, bound, configure, get_logger, log_failure
 from job.publish import Publication, read_manifest, write_failure
-from job.records import EngineChoices, Failure, Inputs, Manifest
+from job.records import Failure, Manifest
 from job.report.summary import result_lines
 from job.resolve import require_access, storage_options
 from job.resources import available_resources
@@ -36,7 +36,7 @@ from job.signals import signals_as_errors
 from job.slots import slot_count
 from job.spec import JobSpec
 from job.store import ObjectStore, open_store
-from job.training.device import Device, prepare_process
+from job.training.device import prepare_process
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,14 +122,7 @@ def _tune(run: _Run) -> None:
             device = prepare_process(threads=run.spec.resources.threads_per_trial)
             from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured now
 
-            state.pin_inputs(
-                Inputs(
-                    data=dataset.summary(),
-                    versions=stages.versions(),
-                    objects=pins.read,
-                    engine=_engine_choices(run.spec, device),
-                )
-            )
+            state.pin_inputs(stages.inputs_of(run.spec, dataset, pins.read, device))
             result = stages.search(
                 run.spec,
                 plan,
@@ -162,17 +155,8 @@ def _tune(run: _Run) -> None:
     manifest = artifacts.manifest_of(results, run.publication, run.seconds)
     run.publication.finish(manifest)
     _announce(manifest, run)
-    _clear(run)
-
-
-def _engine_choices(spec: JobSpec, device: Device) -> EngineChoices:
-    return EngineChoices(
-        device=device.kind,
-        cpu=device.cpu,
-        threads_per_trial=spec.resources.threads_per_trial,
-        compile=spec.training.compile,
-        precision=spec.training.precision,
-    )
+    run.scratch.remove_at_end()
+    _remove_copies(run.publication.store, run.publication.layout)
 
 
 def _require_disk(spec: JobSpec, scratch: Scratch, dataset: "Dataset | None" = None) -> None:
@@ -185,11 +169,10 @@ def _require_disk(spec: JobSpec, scratch: Scratch, dataset: "Dataset | None" = N
         require_space(scratch.folder, disk_needs(spec, slots, shape).checkpoints or 0)
 
 
-def _clear(run: _Run) -> None:
-    """Remove what only an unfinished run needs."""
-    run.scratch.remove_at_end()
+def _remove_copies(store: ObjectStore, run_layout: RunLayout) -> None:
+    """Delete a published run's checkpoints."""
     try:
-        remove_copies(run.publication.store, run.publication.layout)
+        remove_copies(store, run_layout)
     except JobError as error:
         # The run is published; its next start tries again.
         get_logger().warning("checkpoints not deleted", reason=error.message)
@@ -220,7 +203,7 @@ def _already_published(spec: JobSpec, store: ObjectStore, run_layout: RunLayout)
         )
     get_logger().info("already published", manifest=f"{store.url}/{run_layout.key(layout.MANIFEST)}")
     # A process that was killed right after the manifest left them.
-    remove_copies(store, run_layout)
+    _remove_copies(store, run_layout)
     return True
 
 
@@ -228,6 +211,10 @@ def _run_with_logs(spec: JobSpec, settings: Settings, publication: Publication, 
     with ExitStack() as opened:
         with _failure_logged(), signals_as_errors():
             scratch = opened.enter_context(claim_scratch(scratch_root(settings.scratch), publication.url("")))
+            # Whoever held it until now may have finished.
+            if _already_published(spec, publication.store, publication.layout):
+                scratch.remove_at_end()
+                return
             _require_disk(spec, scratch)
         interruption = Interruption()
         uploads = opened.enter_context(

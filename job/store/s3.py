@@ -132,7 +132,9 @@ class S3Store:
         target = self._target(key)
         with path.open("rb") as file, self._clear_errors("write", key):
             reader = HashingReader(file)
-            config = self._transfer_config(os.fstat(file.fileno()).st_size)
+            size = os.fstat(file.fileno()).st_size
+            # What is one request needs no threads of boto3's, which the process would wait for at its end.
+            config = self._transfer_config(size, use_threads=size > self._part_bytes)
             self._client.upload_fileobj(reader, **target, ExtraArgs=self._written_with, Config=config)
         return reader.stored
 
@@ -246,11 +248,12 @@ class S3Store:
             endpoint = without_password(self._client.meta.endpoint_url)
             raise explain(error, f"cannot {action} {where}", bucket=self._bucket, endpoint=endpoint) from error
 
-    def _transfer_config(self, size: int) -> TransferConfig:
+    def _transfer_config(self, size: int, *, use_threads: bool = True) -> TransferConfig:
         return TransferConfig(
             multipart_threshold=self._part_bytes,
             multipart_chunksize=max(self._part_bytes, -(-size // MAX_PARTS)),
             max_concurrency=PARALLEL_PARTS,
+            use_threads=use_threads,
             # Where awscrt happens to be installed, boto3 would choose it, and with it other retries and timeouts.
             preferred_transfer_client="classic",
         )

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 SEARCH = ("--set", "search.max_epochs=3", "--set", "space.units=[16, 32]")
+# One process imports TensorFlow instead of three.
+INLINE = ("--set", "resources.executor=inline")
 
 
 def run_folder(output: Path) -> Path:
@@ -132,7 +134,7 @@ def test_a_permanent_outage_ends_with_20_and_the_next_start_trains_nothing_again
 def test_a_short_outage_costs_nothing(tmp_path, environment, undisturbed):
     """Training goes on while the store does not answer; when it does, all is stored, in one run."""
     output = tmp_path / "runs"
-    job = Job(tmp_path, environment)
+    job = Job(tmp_path, environment, *INLINE)
     job.until("trial completed", 1)
     make_unusable(output)
     timer = threading.Timer(2.0, make_usable, [output])
@@ -145,6 +147,34 @@ def test_a_short_outage_costs_nothing(tmp_path, environment, undisturbed):
     names = [event["event"] for event in job.events]
     assert "store does not answer, trying again" in names
     assert "store answers again" in names
+
+
+def test_an_outage_ends_a_long_trial_too(tmp_path, environment):
+    """When the patience is over the job ends, although its trials would train for hours."""
+    job = Job(
+        tmp_path,
+        environment,
+        *("--set", "search.algorithm=random", "--set", "search.max_epochs=1000000"),
+        *("--set", "logs.upload_interval=1s", "--set", "storage.outage_patience=2s"),
+    )
+    job.until("epoch finished", 1)
+    make_unusable(tmp_path / "runs")
+    code, message = job.end()
+    assert code == 20, message
+    assert "Traceback" not in message
+    assert "trial completed" not in {event["event"] for event in job.events}
+
+
+def test_two_starts_at_once_on_one_machine_do_the_work_once(tmp_path, environment):
+    """The second waits a moment for the first, and ends with 75, or with 0 once that has published."""
+    first = Job(tmp_path, environment)
+    first.until("trial started", 1)
+    second = Job(tmp_path, environment)
+    code, message = second.end()
+    assert code in {0, 75}, message
+    assert trained(second.events) == set()
+    assert first.end()[0] == 0
+    assert_manifest_holds(tmp_path / "runs")
 
 
 def test_a_killed_job_goes_on_elsewhere_and_leaves_no_temporary_files(tmp_path, environment, undisturbed):
@@ -171,14 +201,14 @@ def test_a_killed_job_goes_on_elsewhere_and_leaves_no_temporary_files(tmp_path, 
 
 def test_damaged_records_are_trained_again(tmp_path, environment, undisturbed):
     """A record that was torn and one that was tampered with are reported, and the run ends as if they never were."""
-    job = Job(tmp_path, environment)
+    job = Job(tmp_path, environment, *INLINE)
     job.until("trial completed", 4)
     job.process.send_signal(signal.SIGTERM)
     assert job.end()[0] == 143
     torn, tampered, *_ = sorted((run_folder(tmp_path / "runs") / "trials").iterdir())
     torn.write_bytes(torn.read_bytes()[:100])
     tampered.write_text(re.sub(r'"score": [\d.]+', '"score": 0.999', tampered.read_text()))
-    again = Job(tmp_path, environment)
+    again = Job(tmp_path, environment, *INLINE)
     code, message = again.end()
     assert code == 0, message
     reported = {event["key"].rpartition("/")[2] for event in again.events if event["event"].startswith("trial record")}
@@ -221,7 +251,7 @@ def test_a_disk_that_fills_up_ends_with_20_and_the_next_start_finishes(tmp_path,
 def test_a_full_output_ends_with_20_and_the_next_start_finishes(tmp_path, environment, small_disk, undisturbed):
     """The same where the directory that the run is published to is full; finished trials wait in the scratch folder."""
     disk = small_disk(64)
-    arguments = ("--output", str(disk / "runs"), "--set", "storage.outage_patience=2s")
+    arguments = (*INLINE, "--output", str(disk / "runs"), "--set", "storage.outage_patience=2s")
     job = Job(tmp_path, environment, *arguments)
     job.until("trial completed", 2)
     fill(disk / "filler")
