@@ -274,6 +274,7 @@ def object_layout_page() -> str:
     for model, where in (
         (records.Manifest, layout.MANIFEST),
         (records.TrialRecord, layout.trial_record("<trial_id>")),
+        (records.Inputs, layout.INPUTS),
         (records.Failure, layout.FAILURE),
         (records.Lease, layout.LEASE),
         (records.AttemptMarker, f"{layout.ATTEMPTS_FOLDER}<trial_id>.<token>.json"),
@@ -291,6 +292,7 @@ def _parts_of_records() -> list[type[BaseModel]]:
         records.Record,
         records.Manifest,
         records.TrialRecord,
+        records.Inputs,
         records.Failure,
         records.Lease,
         records.AttemptMarker,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from job import layout
 from job.data import Dataset
+from job.disk import clear_disk_errors
 from job.models import signature_of
 from job.publish import Publication
 from job.records import Lineage, Manifest, Scores, SearchResult
@@ -31,7 +32,8 @@ class RunResults:
 def write_artifacts(results: RunResults, publication: Publication, scratch: Path) -> None:
     """Write everything but the summary and the manifest, the model first."""
     model_file = scratch / "model.keras"
-    results.trained.model.save(model_file)
+    with clear_disk_errors(model_file):
+        results.trained.model.save(model_file)
     publication.write_file(layout.MODEL_KERAS, model_file)
     publication.write_json(layout.BEST_HYPERPARAMETERS, results.search.best.hyperparameters)
     publication.write_json(layout.METRICS, _metrics(results))

@@ -7,7 +7,7 @@
       SearchFailedError     13  permanent: no usable trial
       StateConflictError    14  permanent: the run id belongs to another spec
       AccessError           15  permanent: credentials, permissions, missing bucket
-      StoreError            20  transient: the object store failed, retries exhausted
+      StoreError            20  transient: the object store failed, retries exhausted; or a disk is full
         ObjectNotFoundError     no object has this key
         PreconditionFailedError a conditional write lost
       LockedError           75  another live process holds this run
@@ -118,11 +118,11 @@ class AccessError(JobError):
 
 
 class StoreError(JobError):
-    """The object store failed and botocore's retries are exhausted; the same command may succeed later."""
+    """The object store failed and botocore's retries are exhausted, or a disk is full; trying later may help."""
 
     exit_code = 20
     permanent = False
-    meaning = "the object store failed; trying again may help"
+    meaning = "the object store failed, or a disk is full; trying again may help"
 
 
 class ObjectNotFoundError(StoreError):

@@ -4,20 +4,22 @@ What needs TensorFlow is imported only once it is known that there is something 
 """
 
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from job import layout
 from job.attempts import Attempts
+from job.checkpoint_copies import remove_copies
+from job.disk import require_space
+from job.disk_needs import DataShape, disk_needs, known_shape
 from job.errors import EXIT_UNFORESEEN, JobError, LockedError, StateConflictError
+from job.interruption import Interruption
 from job.layout import RunLayout
 from job.lease import RunLease
 from job.logs import LogSegments, bound, configure, get_logger, log_failure
@@ -25,12 +27,16 @@ from job.publish import Publication, write_failure
 from job.records import Failure, Manifest, TrialRecord
 from job.report.summary import result_lines
 from job.resolve import require_access, storage_options
+from job.resources import available_resources
 from job.run_choice import already_published, new_run_id, open_run, unfinished_runs
 from job.run_state import RunState
+from job.run_uploads import RunUploads, open_uploads
+from job.scratch import Scratch, claim_scratch, scratch_root
 from job.search.executors import open_executor
 from job.search.trial_plan import trial_plan
 from job.settings import Settings
-from job.signals import signals_as_errors
+from job.signals import grace_period, signals_as_errors
+from job.slots import slot_count
 from job.spec import JobSpec
 from job.store import ObjectStore, open_store
 from job.training.device import prepare_process
@@ -38,8 +44,12 @@ from job.training.device import prepare_process
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from job.data import Dataset
+
 # From a trial's start to its first epoch: workers that import TensorFlow on a busy machine take a while.
 _START_SECONDS = 60.0
+# Of `limits.grace_period`; the rest is for ending workers and the process.
+_SHARE_OF_GRACE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,8 @@ class _Run:
     publication: Publication
     console: "Console | None"
     segments: LogSegments
-    scratch: Path
+    uploads: RunUploads
+    scratch: Scratch
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -145,39 +156,47 @@ def _failure_logged() -> Iterator[None]:
 
 
 def _tune(run: _Run) -> None:
-    state = RunState(run.publication)
+    state, uploads = RunState(run.publication), run.uploads
     with run.stage("data"):
-        from job.data import load_dataset  # noqa: PLC0415 - NumPy; a published run does without
+        from job.data import ObjectPins, load_dataset  # noqa: PLC0415 - NumPy; a published run does without
 
-        dataset = load_dataset(run.spec.data, seed=run.spec.seed, scratch=run.scratch)
+        pinned = state.pinned_inputs()
+        pins = ObjectPins({} if pinned is None else pinned.objects)
+        dataset = load_dataset(run.spec.data, seed=run.spec.seed, scratch=run.scratch.folder, pins=pins)
         get_logger().info("data ready", **dataset.profile(), notes=dataset.notes)
-    plan = trial_plan(run.spec, dataset, run.scratch)
+    _require_disk(run.spec, run.scratch, dataset)
+    uploads.copies.restore(
+        run.spec.storage.outage_patience.total_seconds(), anew=not run.scratch.follows(run.lease.token)
+    )
+    plan = trial_plan(run.spec, dataset, run.scratch.folder)
     log_fields = {"run_id": run.publication.layout.run_id, "stage": "search"}
-    with run.stage("search"), open_executor(run.spec, plan, log_fields=log_fields) as executor:
-        # The workers import TensorFlow while this process does.
-        device = prepare_process(threads=run.spec.resources.threads_per_trial)
-        from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured now
+    with uploads.copies:
+        with run.stage("search"), open_executor(run.spec, plan, log_fields=log_fields) as executor:
+            # The workers import TensorFlow while this process does.
+            device = prepare_process(threads=run.spec.resources.threads_per_trial)
+            from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured now
 
-        state.pin_inputs(dataset.summary(), stages.versions())
-        with _attempts(run, partial(stages.progress_of, plan.checkpoints)) as attempts:
-            known = _known(state, attempts)
+            state.pin_inputs(stages.inputs_of(run.spec, dataset, pins.read, device))
+            with _attempts(run, partial(stages.progress_of, plan.checkpoints)) as attempts:
+                known = _known(uploads, attempts)
 
-            def store_record(record: TrialRecord) -> None:
-                state.store_record(record)
-                attempts.ended(record.trial_id)
+                def store_record(record: TrialRecord) -> None:
+                    uploads.store_record(record)
+                    attempts.ended(record.trial_id)
 
-            result = stages.search(
-                run.spec,
-                plan,
-                executor,
-                known=known,
-                store_record=store_record,
-                console=run.console,
-                starting=attempts.starting,
-                used_before=run.lease.elapsed_before,
-            )
-    with run.stage("retrain"):
-        trained = stages.retrain(run.spec, dataset, plan, result)
+                result = stages.search(
+                    run.spec,
+                    plan,
+                    executor,
+                    known=known,
+                    store_record=store_record,
+                    console=run.console,
+                    starting=attempts.starting,
+                    used_before=run.lease.elapsed_before,
+                )
+            uploads.flush()
+        with run.stage("retrain"):
+            trained = stages.retrain(run.spec, dataset, plan, result)
     with run.stage("evaluate"):
         evaluation = stages.evaluate(trained, dataset)
     results = artifacts.RunResults(
@@ -190,16 +209,38 @@ def _tune(run: _Run) -> None:
         started_at=run.started_at,
     )
     with run.stage("publish"):
-        artifacts.write_artifacts(results, run.publication, run.scratch)
-        artifacts.write_summary(results, run.publication, run.seconds)
+        uploads.through_outage(lambda: artifacts.write_artifacts(results, run.publication, run.scratch.folder))
+        uploads.through_outage(lambda: artifacts.write_summary(results, run.publication, run.seconds))
         # The manifest names the log as far as it goes; what follows is uploaded, but not named.
         run.segments.flush_segment()
+        uploads.flush()
     run.seconds["total"] = round((datetime.now(UTC) - run.started_at).total_seconds(), 3)
     manifest = artifacts.manifest_of(results, run.publication, run.seconds)
     if run.publication.finish(manifest):
         _announce(manifest, run)
     else:
         get_logger().info("already published", manifest=run.publication.url(layout.MANIFEST))
+    run.scratch.remove_at_end()
+    _remove_copies(run.publication.store, run.publication.layout)
+
+
+def _require_disk(spec: JobSpec, scratch: Scratch, dataset: "Dataset | None" = None) -> None:
+    """Refuse to start what will not fit: as far as it is known before the data is read, and again once that is."""
+    slots = slot_count(spec, available_resources())
+    if dataset is None:
+        require_space(scratch.folder, disk_needs(spec, slots, known_shape(spec)).known)
+    else:
+        shape = DataShape(dataset.rows, dataset.preparation.input_shape, 1, len(dataset.class_names))
+        require_space(scratch.folder, disk_needs(spec, slots, shape).checkpoints or 0)
+
+
+def _remove_copies(store: ObjectStore, run_layout: RunLayout) -> None:
+    """Delete a published run's checkpoints."""
+    try:
+        remove_copies(store, run_layout)
+    except JobError as error:
+        # The run is published; its next start tries again.
+        get_logger().warning("checkpoints not deleted", reason=error.message)
 
 
 def _attempts(run: _Run, progress: Callable[[str], str]) -> Attempts:
@@ -212,11 +253,11 @@ def _attempts(run: _Run, progress: Callable[[str], str]) -> Attempts:
     )
 
 
-def _known(state: RunState, attempts: Attempts) -> dict[str, TrialRecord]:
+def _known(uploads: RunUploads, attempts: Attempts) -> dict[str, TrialRecord]:
     """The records of earlier starts, those of trials included that have taken down too many of them."""
-    known = state.trial_records()
+    known = uploads.known_records()
     for record in attempts.given_up(known):
-        state.store_record(record)
+        uploads.store_record(record)
         attempts.ended(record.trial_id)
         known[record.trial_id] = record
     return known
@@ -231,32 +272,66 @@ def _terminal() -> "Console | None":
 
 
 def _run_with_logs(spec: JobSpec, settings: Settings, publication: Publication, console: "Console | None") -> None:
-    start = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z"
-    segments = LogSegments(
-        lambda number, data: publication.write(layout.log_segment(start, number), data),
-        spec.logs.upload_interval.total_seconds(),
-    )
-    lease = _lease_of(publication)
-    get_logger().info("run started", name=spec.name, output=publication.url(""), token=lease.token)
+    grace = spec.limits.grace_period.total_seconds()
+    with grace_period(grace, _say_what_is_lost), ExitStack() as opened:
+        opened.callback(_lease_of(publication).release)
+        with _failure_logged(), signals_as_errors():
+            scratch = opened.enter_context(claim_scratch(scratch_root(settings.scratch), publication.url("")))
+            _require_disk(spec, scratch)
+        interruption = Interruption()
+        uploads = opened.enter_context(
+            open_uploads(
+                RunState(publication),
+                scratch,
+                patience=spec.storage.outage_patience.total_seconds(),
+                on_failure=interruption.interrupt,
+            )
+        )
+        start = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z"
+        segments = LogSegments(
+            lambda number, data: uploads.store_segment(layout.log_segment(start, number), data),
+            spec.logs.upload_interval.total_seconds(),
+        )
+        run = _Run(spec, settings, publication, console, segments, uploads, scratch)
+        token = run.lease.token
+        get_logger().info(
+            "run started", name=spec.name, output=publication.url(""), token=token, scratch=str(scratch.folder)
+        )
+        try:
+            with _failure_logged(), signals_as_errors(), interruption.raised_here():
+                _tune(run)
+        except JobError as error:
+            if error.permanent:
+                _leave_failure(publication, error, error.exit_code, error.message, error.advice)
+                if uploads.is_all_stored:
+                    scratch.remove_at_end()
+            raise
+        except Exception as error:
+            get_logger().exception("unforeseen error")
+            reason = "".join(traceback.format_exception_only(error)).strip()
+            _leave_failure(publication, error, EXIT_UNFORESEEN, reason, "please report it, with the log")
+            raise
+        finally:
+            _store_the_rest(run)
+
+
+def _say_what_is_lost() -> None:
+    get_logger().warning("the grace period is over; what is not stored yet is done again by the next start")
+
+
+def _store_the_rest(run: _Run) -> None:
+    """Give what waits the grace period to be stored; the rest stays on this machine for the next start."""
+    run.uploads.end_within(run.spec.limits.grace_period.total_seconds() * _SHARE_OF_GRACE)
+    run.segments.finish()
     try:
-        with (
-            _failure_logged(),
-            signals_as_errors(),
-            tempfile.TemporaryDirectory(prefix="tuning-job-") as scratch,
-        ):
-            _tune(_Run(spec, settings, publication, console, segments, Path(scratch)))
-    except JobError as error:
-        if error.permanent:
-            _leave_failure(publication, error, error.exit_code, error.message, error.advice)
-        raise
-    except Exception as error:
-        get_logger().exception("unforeseen error")
-        reason = "".join(traceback.format_exception_only(error)).strip()
-        _leave_failure(publication, error, EXIT_UNFORESEEN, reason, "please report it, with the log")
-        raise
-    finally:
-        segments.finish()
-        lease.release()
+        is_all_stored = run.uploads.flush()
+    except Exception as error:  # noqa: BLE001 - it is known already, and must not hide why the job ends
+        get_logger().debug("uploads had ended", reason=str(error))
+        is_all_stored = False
+    if not is_all_stored:
+        get_logger().warning(
+            "not everything is stored; the next start on this machine does it", scratch=str(run.scratch.folder)
+        )
 
 
 def _leave_failure(publication: Publication, error: Exception, exit_code: int, reason: str, advice: str | None) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from job.disk import size_in_words
+from job.disk_needs import DiskNeeds, disk_needs, known_shape
 from job.layout import FAILURE, RUN_ENTRIES, TENSORBOARD_FOLDER, RunLayout, latest_key
 from job.resources import Resources, available_resources
 from job.schedule import Bracket, Schedule
@@ -42,6 +44,7 @@ class Plan:
         constants: the builder's hyperparameters that are not searched.
         points: the number of distinct configurations of the space; None if an entry is continuous.
         trials_at_a_time: on the machine that the plan was made on.
+        disk: scratch space that the run will need, as far as that is known before the data is read.
         written: URL and meaning of every object that the run will leave.
         warnings: what the user may not have meant.
     """
@@ -53,6 +56,7 @@ class Plan:
     constants: dict[str, Scalar]
     points: int | None
     trials_at_a_time: int
+    disk: DiskNeeds
     written: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
 
@@ -69,6 +73,7 @@ def make_plan(spec: JobSpec, run_id: str | None = None, resources: Resources | N
     builder = BUILDERS[spec.model.builder]
     space = builder.resolve(spec.space)
     points = space_size(space)
+    trials_at_a_time = slot_count(spec, resources or available_resources())
     return Plan(
         spec=spec,
         run_id=run_id or UNKNOWN_RUN_ID,
@@ -76,7 +81,8 @@ def make_plan(spec: JobSpec, run_id: str | None = None, resources: Resources | N
         space=space,
         constants={name: value for name, value in builder.constants().items() if name not in space},
         points=points,
-        trials_at_a_time=slot_count(spec, resources or available_resources()),
+        trials_at_a_time=trials_at_a_time,
+        disk=disk_needs(spec, trials_at_a_time, known_shape(spec)),
         written=tuple(_written(spec, run_id or UNKNOWN_RUN_ID)),
         warnings=tuple(_warnings(spec, schedule, points)),
     )
@@ -147,6 +153,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             "entries": {name: entry.model_dump(mode="json") for name, entry in plan.space.items()},
             "constants": plan.constants,
         },
+        "scratch_bytes": {"data": plan.disk.data, "checkpoints": plan.disk.checkpoints, "total": plan.disk.total},
         "written": dict(plan.written),
         "warnings": list(plan.warnings),
     }
@@ -206,11 +213,21 @@ def _overview(plan: Plan) -> Table:
         ("configurations", f"{schedule.configurations} of {_points_in_words(plan.points)}"),
         ("trials", f"{schedule.trials}{cut}, {plan.trials_at_a_time} at a time"),
         ("epochs", str(schedule.epochs)),
+        ("scratch disk", _disk_in_words(plan.disk)),
         *((("time limits", ", ".join(limits)),) if limits else ()),
         *((("stops early", " or ".join(stop)),) if stop else ()),
         ("retrain", f"on {spec.retrain.on}, {epochs}{seeds}"),
     ]
     return Table("Plan", ("what", "value"), tuple(rows))
+
+
+def _disk_in_words(disk: DiskNeeds) -> str:
+    parts = (("data", disk.data), ("checkpoints", disk.checkpoints))
+    known = ", ".join(f"{name} {size_in_words(size)}" for name, size in parts if size is not None)
+    unknown = " and ".join(name for name, size in parts if size is None)
+    if disk.total is not None:
+        return f"about {size_in_words(disk.total)} ({known})"
+    return "; ".join(part for part in (f"about {known}" if known else "", f"{unknown}: known at the start") if part)
 
 
 def _search_in_words(spec: JobSpec, schedule: Schedule) -> str:

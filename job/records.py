@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 HyperparameterValue = bool | int | float | str
 Hyperparameters = dict[str, HyperparameterValue]
@@ -44,7 +44,8 @@ class TrialRecord(Record):
     """One finished trial, written once.
 
     A trial is the stretch of epochs that one rung gives to a configuration. `trial_id` is its address:
-    iteration, bracket, index within the bracket's first rung, and rung.
+    iteration, bracket, index within the bracket's first rung, and rung. The stored object has one more field,
+    `checksum`: the hex SHA-256 of all others as canonical JSON (see `job.sealing`).
 
     Attributes:
         parent: the trial of the rung below that this one continues; None in a first rung.
@@ -152,6 +153,51 @@ class DataSummary(Record):
     fingerprint: str
     rows: int
     splits: dict[str, SplitSummary]
+
+
+class SourceObject(Record):
+    """A file or object that rows come from, as it was when the run first started.
+
+    Attributes:
+        location: the spec's name of it, without credentials.
+        size: bytes; None where it is not known.
+        etag: what the store calls its content; None for a file that is read in place.
+        version: the bucket's version id; None where the bucket keeps none.
+    """
+
+    location: str
+    size: int | None
+    etag: str | None = None
+    version: str | None = None
+
+
+class EngineChoices(Record):
+    """What decides the last bits of a result, besides versions.
+
+    Attributes:
+        device: `cpu` or `gpu`.
+        cpu: the processor's model.
+        compile, precision, threads_per_trial: as the spec has them.
+    """
+
+    device: str
+    cpu: str
+    threads_per_trial: int
+    compile: str
+    precision: str
+
+
+class Inputs(Record):
+    """What a run first started from: `inputs.json`. A resumed run starts from the same, or says what has changed.
+
+    Attributes:
+        objects: by field of the spec's `data` section; built-in data sets have none.
+    """
+
+    data: DataSummary
+    versions: dict[str, str]
+    objects: dict[str, SourceObject] = Field(default_factory=dict)
+    engine: EngineChoices
 
 
 class TensorSignature(Record):

@@ -1,23 +1,30 @@
 """What a run has pinned and recorded in the store: the state that a resumed run goes on from.
 
-Everything here is written once. A run id that is used again finds what it wrote, or that it is not its own.
+A run id that is used again finds what it wrote, or that it is not its own. Nothing that is found is believed because it
+is there: what is torn or foreign is reported, and made anew.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
-
-from job.errors import StateConflictError
+from job.errors import LockedError, ObjectNotFoundError, PreconditionFailedError, StateConflictError
 from job.layout import INPUTS, SPEC, TRIALS_FOLDER, RunLayout, trial_record
+from job.logs import get_logger
 from job.publish import Publication
-from job.records import DataSummary, TrialRecord
+from job.records import Inputs, TrialRecord
+from job.sealing import BrokenRecordError, seal, unseal
 from job.spec import JobSpec
 
 # What of a record depends on who made it.
 _CIRCUMSTANCES = {"seconds", "worker", "attempts", "token"}
+# A version of one of these decides the last bits, or the search's order.
+_DECISIVE_PACKAGES = ("keras", "keras-tuner", "numpy", "tensorflow")
+_SUFFIX = ".json"
+# A search may leave hundreds of records, and each read waits for the network.
+_READERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,87 +43,181 @@ class RunState:
         Raises:
             StateConflictError: the run id belongs to another spec; the message names the fields that differ.
         """
-        self._pin(SPEC, {"spec_hash": spec.hash(), **spec.document()}, decisive=("spec_hash",))
+        document = {"spec_hash": spec.hash(), **spec.document()}
 
-    def pin_inputs(self, data: DataSummary, versions: Mapping[str, str]) -> None:
+        def differing(stored: Mapping[str, Any]) -> list[str]:
+            if stored.get("spec_hash") == document["spec_hash"]:
+                return []
+            return _differences(stored, document)
+
+        self._pin(SPEC, document, lambda stored: "spec_hash" in stored, differing)
+
+    def pin_inputs(self, inputs: Inputs) -> None:
         """Write down what the run starts from.
 
-        Raises:
-            StateConflictError: the run started from other data.
-        """
-        document = {"data": data.model_dump(mode="json"), "versions": dict(versions)}
-        self._pin(INPUTS, document, decisive=("data",))
+        Another model of processor is only warned of: what decides is its instruction set, which its name does not tell.
 
-    def _pin(self, relative: str, document: dict[str, Any], *, decisive: tuple[str, ...]) -> None:
+        Raises:
+            StateConflictError: the run started from other data, on another kind of device, or with a version of a
+                package that its numbers depend on; the message names what differs.
+        """
+        document = inputs.model_dump(mode="json")
+        stored = self._pin(
+            INPUTS, document, lambda stored: "data" in stored, lambda stored: _decisive(stored, document)
+        )
+        engine = stored.get("engine")
+        was = engine.get("cpu") if isinstance(engine, Mapping) else None
+        if was is not None and was != inputs.engine.cpu:
+            get_logger().warning(
+                "another processor than at the run's start: last bits may differ", was=was, now=inputs.engine.cpu
+            )
+
+    def pinned_inputs(self) -> Inputs | None:
+        """What the run started from; None if it has not, or what it wrote cannot be read."""
+        try:
+            return Inputs.model_validate_json(self.publication.store.get(self._layout.key(INPUTS)).data)
+        except (ObjectNotFoundError, ValueError):
+            return None
+
+    def _pin(
+        self,
+        relative: str,
+        document: dict[str, Any],
+        is_one: Callable[[Mapping[str, Any]], bool],
+        differing: Callable[[Mapping[str, Any]], list[str]],
+    ) -> Mapping[str, Any]:
+        """Write a document once; returns it, or the one that is there where nothing that matters differs.
+
+        What cannot be read tells no conflict: it is replaced.
+        """
         data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
         if self.publication.write_once(relative, data):
-            return
+            return document
         try:
             stored = json.loads(self.publication.read_own(relative))
-        except ValueError:
+        except (ValueError, RecursionError):
             stored = None
-        if not isinstance(stored, dict):
-            stored = {}
-        if all(stored.get(name) == document[name] for name in decisive):
-            return
-        differing = sorted(_differences(stored, document))
-        raise StateConflictError(
-            f"run {self._layout.run_id} exists already, with another {relative}: {', '.join(differing)} differ",
-            advice="use another run id, or the spec and data that this run started with",
-        )
+        if not isinstance(stored, dict) or not is_one(stored):
+            get_logger().warning("damaged object replaced", key=self.publication.url(relative))
+            self.publication.write(relative, data)
+            return document
+        names = sorted(differing(stored))
+        if names:
+            raise StateConflictError(
+                f"run {self._layout.run_id} exists already, with another {relative}: {', '.join(names)} differ",
+                advice="use another run id, or the spec, data and versions that this run started with",
+            )
+        return stored
 
     def trial_records(self) -> dict[str, TrialRecord]:
         """The trials that earlier starts of this run finished, by id.
 
-        Raises:
-            StateConflictError: an object under `trials/` is not a trial record.
+        What is torn, tampered with or foreign is warned of, and not among them: the trial is done again.
         """
-        prefix = self._layout.key(TRIALS_FOLDER)
         found: dict[str, TrialRecord] = {}
-        for entry in self.publication.store.list(prefix):
-            relative = entry.key.removeprefix(self._layout.prefix)
+        store = self.publication.store
+        keys = [entry.key for entry in store.list(self._layout.key(TRIALS_FOLDER))]
+        with ThreadPoolExecutor(_READERS) as readers:
+            contents = list(readers.map(lambda key: store.get(key).data, keys))
+        for key, data in zip(keys, contents, strict=True):
+            relative = key.removeprefix(self._layout.prefix)
+            trial_id = relative.removeprefix(TRIALS_FOLDER).removesuffix(_SUFFIX)
             try:
-                record = TrialRecord.model_validate_json(self.publication.read_own(relative))
-            except ValidationError as error:
-                raise StateConflictError(
-                    f"{relative} of run {self._layout.run_id} is no trial record: {error.errors()[0]['msg']}",
-                    advice="delete it to have the trial run again, or use another run id",
-                ) from None
+                record = unseal(data, trial_id)
+            except BrokenRecordError as error:
+                get_logger().warning(
+                    "trial record not used, its trial runs again", key=self.publication.url(relative), reason=str(error)
+                )
+                continue
+            self.publication.count(relative, data)
             found[record.trial_id] = record
         return found
 
     def store_record(self, record: TrialRecord) -> None:
-        """Keep a newly ended trial for good, with this holder's token.
+        """Keep a newly ended trial for good; may be called again after a failure that left open what was written.
 
-        A record that is there already and says the same is no conflict: whoever wrote it had the run for a while.
+        A record that is there already and says the same stands: whoever wrote it had the run for a while. A damaged
+        object in its place is replaced, and so is another answer of a holder of the run's lease that has lost it since:
+        the search goes by the record given here.
 
         Raises:
             LockedError: another process has taken the run over.
-            StateConflictError: the trial has another record already: another process works on this run.
+            StateConflictError: another process works on the run all the same.
         """
         relative = trial_record(record.trial_id)
+        data = seal(record)
+        while not self.publication.write_once(relative, data):
+            key = self._layout.key(relative)
+            try:
+                there = self.publication.store.get(key)
+                if there.data == data or _is_same_answer(there.data, record):
+                    self.publication.count(relative, there.data)
+                    return
+                self._require_replaceable(there.data, record)
+                self.publication.store.replace_if_match(key, data, there.etag)
+            except (ObjectNotFoundError, PreconditionFailedError):
+                # Somebody was faster: look again.
+                continue
+            self.publication.count(relative, data)
+            return
+
+    def with_token(self, record: TrialRecord) -> TrialRecord:
+        """A record as this holder of the run's lease stores it."""
         lease = self.publication.lease
-        if lease is not None:
-            record = record.model_copy(update={"token": lease.token})
-        if not self.publication.write_once(relative, record.to_json()):
-            if _same_answer(self.publication.read_own(relative), record):
-                return
-            if lease is not None:
-                lease.confirm()
+        return record if lease is None else record.model_copy(update={"token": lease.token})
+
+    def _require_replaceable(self, data: bytes, record: TrialRecord) -> None:
+        relative = trial_record(record.trial_id)
+        try:
+            other = unseal(data, record.trial_id)
+        except BrokenRecordError as error:
+            get_logger().warning("damaged object replaced", key=self.publication.url(relative), reason=str(error))
+            return
+        if other.token > record.token:
+            raise LockedError(
+                f"another process has taken run {self._layout.run_id} over and recorded {relative}",
+                advice="it goes on with the run; nothing is lost",
+            )
+        if self.publication.lease is not None:
+            self.publication.lease.confirm()
+        if other.token == record.token:
             raise StateConflictError(
                 f"{relative} of run {self._layout.run_id} appeared meanwhile: another process works on this run",
                 advice="give every job a run id of its own (JOB_RUN_ID)",
             )
 
 
-def _same_answer(stored: bytes, record: TrialRecord) -> bool:
+def _is_same_answer(stored: bytes, record: TrialRecord) -> bool:
     """Whether a stored record says the same of its trial, whoever trained that, when and in how many attempts."""
     try:
-        other = TrialRecord.model_validate_json(stored)
-    except ValidationError:
+        other = unseal(stored, record.trial_id)
+    except BrokenRecordError:
         return False
     # As JSON, where NaN equals itself.
     return other.model_dump_json(exclude=_CIRCUMSTANCES) == record.model_dump_json(exclude=_CIRCUMSTANCES)
+
+
+def _decisive(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """What differs of the data, the engine and the versions that the numbers depend on.
+
+    A pin that the first start did not write, because it was an earlier version, decides nothing.
+    """
+    found = _differences({"data": stored.get("data")}, {"data": wanted["data"]})
+    if found:
+        # The objects say which of the files it was.
+        found += [name for name in _differences(stored, wanted) if name.startswith("objects.")]
+    for section, names in (
+        ("engine", [name for name in wanted["engine"] if name != "cpu"]),
+        ("versions", _DECISIVE_PACKAGES),
+    ):
+        was = stored.get(section)
+        if isinstance(was, Mapping):
+            found += [
+                f"{section}.{name} ({was[name]} then, {wanted[section].get(name)} now)"
+                for name in names
+                if name in was and was[name] != wanted[section].get(name)
+            ]
+    return found
 
 
 def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str = "") -> list[str]:

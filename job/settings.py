@@ -2,8 +2,8 @@
 
 Kinds of variables that begin with `JOB_`:
 
-- control variables: `JOB_SPEC`, `JOB_RUN_ID`; and what is known of the code's origin, `JOB_GIT_COMMIT` (or the
-  `GITHUB_SHA` of a GitHub workflow) and `JOB_IMAGE_DIGEST`;
+- control variables: `JOB_SPEC`, `JOB_RUN_ID`, `JOB_SCRATCH`; and what is known of the code's origin, `JOB_GIT_COMMIT`
+  (or the `GITHUB_SHA` of a GitHub workflow) and `JOB_IMAGE_DIGEST`;
 - overrides of the spec's fields: `JOB_NAME`, `JOB_SEARCH__MAX_EPOCHS`;
 - anything else with `__` names a field that does not exist: an error of the spec;
 - anything else without it is not ours: Kubernetes gives every container `JOB_SERVICE_HOST` and more where a service
@@ -23,11 +23,14 @@ SPEC_VARIABLE = "JOB_SPEC"
 RUN_ID_VARIABLE = "JOB_RUN_ID"
 GIT_COMMIT_VARIABLES = ("JOB_GIT_COMMIT", "GITHUB_SHA")
 IMAGE_DIGEST_VARIABLE = "JOB_IMAGE_DIGEST"
+SCRATCH_VARIABLE = "JOB_SCRATCH"
 
 # For the reference page, with the meaning of each.
 CONTROL_VARIABLES: dict[str, str] = {
     SPEC_VARIABLE: "the job spec: a path, an `s3://` URL, `-` for standard input, or the document itself",
     RUN_ID_VARIABLE: "the run to make or to go on with; else the newest unfinished one, or a new one",
+    SCRATCH_VARIABLE: "the folder for arrays, checkpoints and what is not stored yet, one folder in it per run; "
+    "`tuning-job` in the system's temporary folder without it",
     GIT_COMMIT_VARIABLES[0]: "the commit that the code was built from, for the manifest",
     GIT_COMMIT_VARIABLES[1]: "the same, as GitHub's workflows set it",
     IMAGE_DIGEST_VARIABLE: "the digest of the container image, for the manifest",
@@ -45,6 +48,7 @@ class Settings:
         spec: path, URL or document of the spec; None for all defaults.
         run_id: the run to make or to go on with; None leaves it to the job.
         overrides: of the spec's fields; whole sections before their fields.
+        scratch: the folder for what lives on this machine's disk; None for the default.
         git_commit, image_digest: where the code comes from, as far as the environment tells.
         warnings: what looks like ours and is not.
     """
@@ -52,6 +56,7 @@ class Settings:
     spec: str | None = None
     run_id: str | None = None
     overrides: tuple[Override, ...] = ()
+    scratch: str | None = None
     git_commit: str | None = None
     image_digest: str | None = None
     warnings: tuple[str, ...] = ()
@@ -75,6 +80,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             for override in sorted(overrides, key=lambda override: len(override.segments))
             if len(override.segments) > 1 or override.segments[0].upper() in fields
         ),
+        scratch=given.get(SCRATCH_VARIABLE),
         git_commit=next((given[name] for name in GIT_COMMIT_VARIABLES if name in given), None),
         image_digest=given.get(IMAGE_DIGEST_VARIABLE),
         warnings=tuple(

@@ -22,15 +22,35 @@ class _StoppedError(BaseException):
     """On its way from the handler to the block's end. No Exception: whatever code runs now must not swallow it."""
 
 
+class _Grace:
+    """Ends the process so many seconds after the first signal."""
+
+    def __init__(self, seconds: float, last_words: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._last_words = last_words
+        self._timer: threading.Timer | None = None
+
+    def begin(self, exit_code: int) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(self._seconds, self._end, args=(exit_code,))
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _end(self, exit_code: int) -> None:
+        self._last_words()
+        os._exit(exit_code)
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
 class _Handler:
     """The state of one block."""
 
-    def __init__(self, grace: float | None, last_words: Callable[[], None]) -> None:
+    def __init__(self) -> None:
         self.error: JobError | None = None
         self.may_raise = True
-        self._grace = grace
-        self._last_words = last_words
-        self._timer: threading.Timer | None = None
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if self.error is not None:
@@ -40,41 +60,45 @@ class _Handler:
         else:
             self.error = InterruptedByUser("stopped by SIGINT", advice=_ADVICE)
         request_stop()
-        if self._grace is not None:
-            self._timer = threading.Timer(self._grace, self._give_up, args=(self.error.exit_code,))
-            self._timer.daemon = True
-            self._timer.start()
+        if _graces:
+            _graces[-1].begin(self.error.exit_code)
         if self.may_raise:
             raise _StoppedError
 
-    def _give_up(self, exit_code: int) -> None:
-        self._last_words()
-        os._exit(exit_code)
-
-    def cancel(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
 
 _handlers: list[_Handler] = []
+_graces: list[_Grace] = []
 
 
 @contextmanager
-def signals_as_errors(grace: float | None = None, last_words: Callable[[], None] = lambda: None) -> Iterator[None]:
+def grace_period(seconds: float, last_words: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """A block that lasts so long after a signal at most: then the process ends, with the signal's exit code.
+
+    Args:
+        seconds: from the first signal.
+        last_words: called just before the end, from a thread; must not take long.
+    """
+    grace = _Grace(seconds, last_words)
+    _graces.append(grace)
+    try:
+        yield
+    finally:
+        _graces.remove(grace)
+        grace.cancel()
+
+
+@contextmanager
+def signals_as_errors() -> Iterator[None]:
     """End the block with Preempted on SIGTERM and with InterruptedByUser on SIGINT. Blocks may nest.
 
     As PID 1 of a container a process has no default handler for SIGTERM: without one it would be ignored. Only the main
     thread can have handlers; in another one the block is left as it is.
-
-    Args:
-        grace: seconds from the signal until the process ends, whatever it is doing; None for no end.
-        last_words: called just before that, from a thread; must not take long.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     clear_stop_request()
-    handler = _Handler(grace, last_words)
+    handler = _Handler()
     previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     _handlers.append(handler)
     try:
@@ -87,7 +111,6 @@ def signals_as_errors(grace: float | None = None, last_words: Callable[[], None]
         _handlers.pop()
         for number, old in previous.items():
             signal.signal(number, old)
-        handler.cancel()
 
 
 @contextmanager

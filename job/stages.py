@@ -16,7 +16,7 @@ import keras_tuner
 from job.data import Dataset
 from job.models import BuiltInHyperModel
 from job.progress import SearchDisplay
-from job.records import Lineage, SearchResult, TrialRecord, TrialRequest
+from job.records import EngineChoices, Inputs, Lineage, SearchResult, SourceObject, TrialRecord, TrialRequest
 from job.retrain import Retraining, TrainedModel, evaluate
 from job.search.algorithms import make_oracle, search_limits
 from job.search.driver import Driver
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "evaluate",
+    "inputs_of",
     "lineage_of",
     "progress_of",
     "retrain",
@@ -144,6 +145,22 @@ def lineage_of(spec: JobSpec, settings: Settings, device: Device) -> Lineage:
         cpu=device.cpu,
         device=device.name,
         seed=spec.seed,
+    )
+
+
+def inputs_of(spec: JobSpec, dataset: Dataset, objects: Mapping[str, SourceObject], device: Device) -> Inputs:
+    """What a run starts from: the data, its objects as they were read, versions, and the engine's choices."""
+    return Inputs(
+        data=dataset.summary(),
+        versions=versions(),
+        objects=dict(objects),
+        engine=EngineChoices(
+            device=device.kind,
+            cpu=device.cpu,
+            threads_per_trial=spec.resources.threads_per_trial,
+            compile=spec.training.compile,
+            precision=spec.training.precision,
+        ),
     )
 
 

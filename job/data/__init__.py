@@ -8,6 +8,7 @@ imported only where a source needs it (`keras.datasets`), inside the function th
 
 from job.data.dataset import Dataset, Split
 from job.data.load import load_dataset
+from job.data.pins import ObjectPins
 from job.data.preparation import Preparation
 
-__all__ = ["Dataset", "Preparation", "Split", "load_dataset"]
+__all__ = ["Dataset", "ObjectPins", "Preparation", "Split", "load_dataset"]

@@ -20,9 +20,11 @@ from job.data.arrays import (
 from job.data.dataset import Dataset, Split
 from job.data.inputs import check_alike, check_inputs, check_lengths
 from job.data.labels import class_name, classes_of, encode, read_labels
+from job.data.pins import ObjectPins
 from job.data.preparation import Preparation, choose_preparation
 from job.data.sources import LabelledRows, Sources, read_sources
 from job.data.splits import Draw, UndrawableError, draw_random, draw_stratified
+from job.disk import clear_disk_errors
 from job.errors import DataError
 from job.spec import DataSpec
 from job.spec.model import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
@@ -65,7 +67,7 @@ class _Raw:
     notes: tuple[str, ...]
 
 
-def load_dataset(spec: DataSpec, *, seed: int, scratch: Path) -> Dataset:
+def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins | None = None) -> Dataset:
     """Read, check, split and prepare the data.
 
     `test_fraction` is a share of the source's own rows (`x`, or `x_train`); `validation_fraction` is a share of what
@@ -76,15 +78,16 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path) -> Dataset:
         spec: the job spec's `data` section.
         seed: the job's; draws the splits.
         scratch: a local folder; files are written under `data/` in it and must outlive the result.
+        pins: which versions of objects to read, and told of what is read; None reads the newest.
 
     Raises:
-        DataError: the data cannot be used, or does not fit into `scratch`; names the file and the array.
-        AccessError, StoreError: the object store refuses or fails.
+        DataError: the data cannot be used, or cannot be written to `scratch`; names the file and the array.
+        AccessError, StoreError: the object store refuses or fails, or the data does not fit into `scratch`.
     """
     folder = scratch / _FOLDER
-    with _clear_scratch_errors(folder):
+    with _clear_scratch_errors(folder), clear_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        raw = _read(spec, seed, folder)
+        raw = _read(spec, seed, folder, pins or ObjectPins())
         rows = raw.train_and_validation.x
         preparation, reason = choose_preparation(spec.rescale, rows[: raw.train_rows])
         prepared_file, prepared = _prepare(folder, rows, preparation)
@@ -103,8 +106,8 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path) -> Dataset:
     )
 
 
-def _read(spec: DataSpec, seed: int, folder: Path) -> _Raw:
-    sources = read_sources(spec, folder)
+def _read(spec: DataSpec, seed: int, folder: Path, pins: ObjectPins) -> _Raw:
+    sources = read_sources(spec, folder, pins)
     divided = _divide(sources, spec, seed)
     # Every split gets the dtype of the training rows, which is that of the model's input (see check_alike).
     dtype = sources.train.x.values.dtype
@@ -211,5 +214,5 @@ def _clear_scratch_errors(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(
             f"{folder}: the data cannot be written to scratch space: {error.strerror or error}",
-            advice="Arrays are kept there uncompressed, and inputs once more as float32: give it more space.",
+            advice="Arrays are kept there: set JOB_SCRATCH to a folder that the job may write to.",
         ) from error

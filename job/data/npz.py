@@ -36,6 +36,9 @@ class NpzArchive:
         path: the file.
         file: how messages name it.
 
+    Attributes:
+        size: the file's bytes.
+
     Raises:
         FileNotFoundError: there is no such file.
         DataError: the file cannot be read, or is no `.npz`.
@@ -44,6 +47,7 @@ class NpzArchive:
     def __init__(self, path: Path, file: str) -> None:
         self.file = file
         try:
+            self.size = path.stat().st_size
             self._zip = zipfile.ZipFile(path)
         except FileNotFoundError:
             raise
@@ -70,6 +74,11 @@ class NpzArchive:
     def names(self) -> tuple[str, ...]:
         """The arrays' names, in the file's order."""
         return tuple(self._members)
+
+    @property
+    def extracted_size(self) -> int:
+        """Bytes of all arrays, decompressed, as the file states them."""
+        return sum(member.file_size for member in self._members.values())
 
     def extract(self, name: str, path: Path) -> SourceArray:
         """Decompress an array into an `.npy` file at `path` and map it.

@@ -10,6 +10,8 @@ from typing import Protocol
 from job.data.arrays import SourceArray
 from job.data.builtin import choices, load_built_in
 from job.data.npz import NpzArchive
+from job.data.pins import ObjectPins
+from job.disk import require_space
 from job.errors import DataError, ObjectNotFoundError
 from job.spec import DataSpec
 from job.spec.datasets import DATASETS
@@ -21,6 +23,8 @@ _VALIDATION = (("x_validation", "y_validation"), ("x_val", "y_val"))
 _TEST = (("x_test", "y_test"),)
 _PLAIN = (("x", "y"),)
 _KNOWN = frozenset(name for pairs in (_TRAIN, _VALIDATION, _TEST) for pair in pairs for name in pair)
+# Arrays are extracted, then divided into splits; only then is the first copy deleted.
+_COPIES = 2
 _EXPECTED = (
     "x and y, or x_train and y_train, each with x_test and y_test, x_validation and y_validation where there "
     "are such rows"
@@ -66,16 +70,21 @@ class _Archive(Protocol):
     def extract(self, name: str, path: Path) -> SourceArray: ...
 
 
-def read_sources(spec: DataSpec, folder: Path) -> Sources:
+def read_sources(spec: DataSpec, folder: Path, pins: ObjectPins) -> Sources:
     """Read the arrays that the spec names into memory-mapped files in `folder`.
+
+    Args:
+        spec: what to read.
+        folder: where to.
+        pins: which versions to read; told of what is read.
 
     Raises:
         DataError: a file or array is missing, cannot be used, or belongs to no split.
-        AccessError, StoreError: the object store refuses or fails.
+        AccessError, StoreError: the object store refuses or fails, or there is too little room on the disk.
         OSError: `folder` cannot be written.
     """
     notes: list[str] = []
-    with _open_source(spec.source, folder) as archive:
+    with _open_source(spec.source, folder, pins) as archive:
         _check_names(archive)
         train = _read_pair(archive, _TRAIN, folder, "source")
         if train is None:
@@ -86,9 +95,9 @@ def read_sources(spec: DataSpec, folder: Path) -> Sources:
         notes += _unused(archive, "data.validation_source", _VALIDATION if validation_given else ())
         notes += _unused(archive, "data.test_source", _TEST if test_given else ())
     if spec.validation_source is not None:
-        validation = _read_extra(spec.validation_source, (*_VALIDATION, *_PLAIN), folder, "validation_source")
+        validation = _read_extra(spec.validation_source, (*_VALIDATION, *_PLAIN), folder, "validation_source", pins)
     if spec.test_source is not None:
-        test = _read_extra(spec.test_source, (*_TEST, *_PLAIN), folder, "test_source")
+        test = _read_extra(spec.test_source, (*_TEST, *_PLAIN), folder, "test_source", pins)
     for name, fraction, rows in (
         ("validation_fraction", spec.validation_fraction, validation),
         ("test_fraction", spec.test_fraction, test),
@@ -99,20 +108,22 @@ def read_sources(spec: DataSpec, folder: Path) -> Sources:
 
 
 @contextmanager
-def _open_source(source: str, folder: Path) -> Iterator[_Archive]:
+def _open_source(source: str, folder: Path, pins: ObjectPins) -> Iterator[_Archive]:
     built_in = load_built_in(source)
     if built_in is not None:
         yield built_in
     else:
-        with _open_npz(source, folder) as archive:
+        with _open_npz(source, folder, "source", pins) as archive:
             yield archive
 
 
 @contextmanager
-def _open_npz(source: str, folder: Path) -> Iterator[NpzArchive]:
+def _open_npz(source: str, folder: Path, field: str, pins: ObjectPins) -> Iterator[NpzArchive]:
     shown = redact_text(source)
     if "://" not in source:
         with _open_path(source, shown) as archive:
+            pins.read_in_place(field, shown, archive.size)
+            require_space(folder, _COPIES * archive.extracted_size)
             yield archive
         return
     try:
@@ -123,10 +134,11 @@ def _open_npz(source: str, folder: Path) -> Iterator[NpzArchive]:
     copy = folder / "download.npz"
     try:
         try:
-            store.get_file(key, copy)
+            pins.fetch(field, shown, store, key, copy)
         except ObjectNotFoundError as error:
             raise DataError(f"{shown}: there is no such object") from error
         with NpzArchive(copy, shown) as archive:
+            require_space(folder, _COPIES * archive.extracted_size)
             yield archive
     finally:
         copy.unlink(missing_ok=True)
@@ -146,8 +158,10 @@ def _advice_for(source: str) -> str:
     return f"Did you mean {close[0]!r}? {choices()}" if close else choices()
 
 
-def _read_extra(source: str, pairs: Sequence[tuple[str, str]], folder: Path, field: str) -> LabelledRows:
-    with _open_npz(source, folder) as archive:
+def _read_extra(
+    source: str, pairs: Sequence[tuple[str, str]], folder: Path, field: str, pins: ObjectPins
+) -> LabelledRows:
+    with _open_npz(source, folder, field, pins) as archive:
         rows = _read_pair(archive, pairs, folder, field)
         if rows is None:
             expected = " or ".join(f"{x} and {y}" for x, y in pairs)

@@ -61,8 +61,8 @@ class LocalStore:
                 raise self._not_found(path) from error
         return StoredObject(data, _etag(data))
 
-    def get_file(self, key: str, path: Path) -> StoredFile:
-        """See ObjectStore."""
+    def get_file(self, key: str, path: Path, *, version: str | None = None) -> StoredFile:  # noqa: ARG002 - none here
+        """See ObjectStore. There are no versions."""
         source_path = self._path(key)
         with self._clear_errors("read", source_path):
             try:

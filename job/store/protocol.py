@@ -30,11 +30,15 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a store knows of an object without reading it."""
+    """What a store knows of an object without reading it.
+
+    `version` names this content for good, where the bucket keeps versions; None elsewhere.
+    """
 
     key: str
     size: int
     etag: str
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,11 @@ class ObjectStore(Protocol):
         """Read an object whole. Raises ObjectNotFoundError where there is none."""
         ...
 
-    def get_file(self, key: str, path: Path) -> StoredFile:
+    def get_file(self, key: str, path: Path, *, version: str | None = None) -> StoredFile:
         """Stream an object into a new file at `path`, replacing what was there, in an existing folder.
 
-        If it fails, what was there is left as it was. Raises ObjectNotFoundError where there is none.
+        With `version` (see ObjectInfo) that version is read, whatever was written since; a store without versions
+        ignores it. If it fails, what was there is left as it was. Raises ObjectNotFoundError where there is none.
         """
         ...
 

@@ -92,15 +92,16 @@ class S3Store:
                     return _read_body(answer)
             return _read_body(self._client.get_object(**target))
 
-    def get_file(self, key: str, path: Path) -> StoredFile:
+    def get_file(self, key: str, path: Path, *, version: str | None = None) -> StoredFile:
         """See ObjectStore."""
         target = self._target(key)
+        wanted = {} if version is None else {"VersionId": version}
         with self._clear_errors("read", key):
             try:
                 for _ in range(_READ_ATTEMPTS - 1):
                     with suppress(S3DownloadFailedError):
-                        return self._download(target, path)
-                return self._download(target, path)
+                        return self._download(target, path, wanted)
+                return self._download(target, path, wanted)
             except ClientError as error:
                 if may_lack_its_reason(error):
                     self._find(key)  # raises the reason, if there is one to be had
@@ -116,7 +117,9 @@ class S3Store:
                 if is_missing_object(error):
                     return None
                 raise
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"])
+        # Buckets whose versioning was suspended answer `null`, which names whatever was written last.
+        version = answer.get("VersionId")
+        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], None if version == "null" else version)
 
     def put(self, key: str, data: bytes) -> None:
         """See ObjectStore."""
@@ -129,7 +132,9 @@ class S3Store:
         target = self._target(key)
         with path.open("rb") as file, self._clear_errors("write", key):
             reader = HashingReader(file)
-            config = self._transfer_config(os.fstat(file.fileno()).st_size)
+            size = os.fstat(file.fileno()).st_size
+            # What is one request needs no threads of boto3's, which the process would wait for at its end.
+            config = self._transfer_config(size, use_threads=size > self._part_bytes)
             self._client.upload_fileobj(reader, **target, ExtraArgs=self._written_with, Config=config)
         return reader.stored
 
@@ -181,11 +186,13 @@ class S3Store:
     def _target(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
 
-    def _download(self, target: dict[str, str], path: Path) -> StoredFile:
+    def _download(self, target: dict[str, str], path: Path, wanted: dict[str, str]) -> StoredFile:
         with unfinished_file(path) as unfinished:
             writer = HashingWriter(unfinished.file)
             try:
-                self._client.download_fileobj(**target, Fileobj=writer, Config=self._transfer_config(size=0))
+                self._client.download_fileobj(
+                    **target, Fileobj=writer, ExtraArgs=wanted, Config=self._transfer_config(size=0)
+                )
                 unfinished.close(durable=False)
                 unfinished.path.replace(path)
             except CLIENT_ERRORS:  # some of botocore's are OSErrors too
@@ -253,11 +260,12 @@ class S3Store:
             endpoint = without_password(self._client.meta.endpoint_url)
             raise explain(error, f"cannot {action} {where}", bucket=self._bucket, endpoint=endpoint) from error
 
-    def _transfer_config(self, size: int) -> TransferConfig:
+    def _transfer_config(self, size: int, *, use_threads: bool = True) -> TransferConfig:
         return TransferConfig(
             multipart_threshold=self._part_bytes,
             multipart_chunksize=max(self._part_bytes, -(-size // MAX_PARTS)),
             max_concurrency=PARALLEL_PARTS,
+            use_threads=use_threads,
             # Where awscrt happens to be installed, boto3 would choose it, and with it other retries and timeouts.
             preferred_transfer_client="classic",
         )

@@ -2,9 +2,9 @@
 
 A request that gets no answer, or one of the transient errors (429, 500, 502, 503, 504 and their named kin),
 is sent up to REQUEST_ATTEMPTS times by botocore's `standard` mode, with growing random pauses;
-AWS_MAX_ATTEMPTS overrides the number. Credentials, region and endpoint come from boto3's own chain
-(environment, profile, role). Where an endpoint is given, botocore addresses buckets by path, unless the
-profile says `addressing_style = virtual`.
+AWS_MAX_ATTEMPTS overrides the number, and docs/store-faults.md has all settings. Credentials, region and
+endpoint come from boto3's own chain (environment, profile, role). Where an endpoint is given, botocore
+addresses buckets by path, unless the profile says `addressing_style = virtual`.
 """
 
 import secrets

@@ -14,6 +14,7 @@ from pathlib import Path
 import keras
 import keras_tuner
 
+from job.disk import disk_full, is_disk_full
 from job.errors import JobError
 from job.logs import bound, get_logger
 from job.models import BuiltInHyperModel
@@ -309,7 +310,9 @@ def run_trial(request: TrialRequest, setting: TrialSetting) -> TrialRecord:
             failure, error = "diverged", str(reason)
         except TrialTimeoutError as reason:
             failure, error = "timed_out", str(reason)
-        except Exception as reason:  # noqa: BLE001 - a trial runs code and sizes that nobody has tried before
+        except Exception as reason:
+            if is_disk_full(reason):
+                raise disk_full(setting.checkpoints, reason) from reason
             failure = "error"
             error = "".join(traceback.format_exception_only(reason)).strip()
             get_logger().warning("trial raised", exc_info=reason)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from job.data import load_dataset
-from job.errors import DataError
+from job.errors import DataError, StoreError
 from job.spec import DataSpec
 
 ROWS = 60
@@ -147,15 +147,14 @@ def test_scratch_space_that_cannot_be_written_is_a_data_error(tmp_path):
     assert message.startswith(f"{tmp_path / 'scratch' / 'data'}: the data cannot be written to scratch space")
 
 
-def test_a_full_disk_is_a_data_error(tmp_path):
-    """Where no more can be written, the message names the scratch folder; the process is not killed."""
+def test_a_full_disk_is_no_data_error(tmp_path):
+    """Where no more can be written, trying again may help: the message names the folder; the process is not killed."""
     np.savez_compressed(tmp_path / "rows.npz", x=np.zeros((ROWS, 20_000)), y=Y)
-    with limited_file_size(1_000_000):
-        error = refusal_of(tmp_path, source=str(tmp_path / "rows.npz"))
-    assert (
-        error.message == f"{tmp_path / 'scratch' / 'data'}: the data cannot be written to scratch space: File too large"
-    )
-    assert "more space" in error.advice
+    with limited_file_size(1_000_000), pytest.raises(StoreError) as caught:
+        load_dataset(DataSpec(source=str(tmp_path / "rows.npz")), seed=0, scratch=tmp_path / "scratch")
+    folder = tmp_path / "scratch" / "data"
+    assert caught.value.message == f"cannot write {folder}: no space is left on its disk (File too large)"
+    assert "JOB_SCRATCH" in caught.value.advice
 
 
 @contextmanager

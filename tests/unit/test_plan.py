@@ -1,5 +1,6 @@
 """What a plan says a run would do."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +80,44 @@ def test_a_run_without_an_id_gets_one_at_its_start():
     plan = plan_of()
     assert plan_document(plan)["run_id"] is None
     assert all("/runs/<made at start>/" in url or url.endswith("latest.json") for url, _ in plan.written)
+
+
+def test_the_scratch_disk_of_a_built_in_set_is_known():
+    """Digits: 1797 rows of 64 doubles, twice; and the checkpoints of 12 + 4 + 2 lineages of the largest model."""
+    needed = plan_document(plan_of())["scratch_bytes"]
+    weights = 65 * 512 + 513 * 10
+    assert needed["data"] == 2 * 1797 * (64 * 8 + 8)
+    assert needed["checkpoints"] == 2 * (12 + 4 + 2) * 3 * 4 * weights
+    assert needed["total"] == 1797 * (64 * 8 + 8 + 64 * 4) + needed["checkpoints"]
+    assert "scratch disk" in tables_as_text(plan_tables(plan_of()))
+
+
+def test_the_scratch_disk_follows_the_space():
+    """More layers, more units and longer rungs need more; a search without rungs keeps few checkpoints."""
+
+    def needed(**document):
+        return plan_document(plan_of(**document))["scratch_bytes"]["checkpoints"]
+
+    assert needed(space={"units": [8, 16]}) < needed() < needed(space={"hidden_layers": [1, 3]})
+    assert needed() < needed(search={"max_epochs": 81})
+    assert needed(search={"algorithm": "random", "max_trials": 50}) < needed()
+
+
+def test_the_scratch_disk_of_a_local_file_is_known_from_its_headers(tmp_path):
+    """An `.npz` file's arrays are measured without reading them; how many classes it has is not known."""
+    np.savez_compressed(tmp_path / "rows.npz", x=np.zeros((100, 5), np.uint8), y=np.zeros(100), x_test=np.ones((20, 5)))
+    needed = plan_document(plan_of(data={"source": str(tmp_path / "rows.npz")}))["scratch_bytes"]
+    assert needed == {"data": 2 * 120 * (5 * 8 + 8), "checkpoints": None, "total": None}
+
+
+@pytest.mark.parametrize("source", ["s3://bucket/rows.npz", "no-such.npz", "broken.npz"])
+def test_the_scratch_disk_of_other_data_is_known_at_the_start(source, tmp_path, monkeypatch):
+    """Data that is not at hand, or no data at all, is not guessed at."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.npz").write_bytes(b"PK no zip")
+    plan = plan_of(data={"source": source})
+    assert plan_document(plan)["scratch_bytes"] == {"data": None, "checkpoints": None, "total": None}
+    assert "data and checkpoints: known at the start" in tables_as_text(plan_tables(plan))
 
 
 def test_a_space_smaller_than_the_schedule_is_warned_of():

@@ -2,19 +2,33 @@
 
 import json
 import math
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from job.errors import LockedError, StateConflictError
 from job.layout import INPUTS, LEASE, SPEC, RunLayout, trial_record
 from job.lease import RunLease
+from job.logs import configure
 from job.publish import Publication
-from job.records import DataSummary, Execution, SplitSummary, TrialRecord, artifact_of
+from job.records import (
+    DataSummary,
+    EngineChoices,
+    Execution,
+    Inputs,
+    SourceObject,
+    SplitSummary,
+    TrialRecord,
+    artifact_of,
+)
 from job.run_state import RunState
+from job.sealing import BrokenRecordError, seal, unseal
 from job.spec import JobSpec
 from job.store import LocalStore
 
-VERSIONS = {"keras": "3.15.1"}
+VERSIONS = {"keras": "3.15.1", "scikit-learn": "1.7.0"}
 
 
 @pytest.fixture
@@ -33,6 +47,21 @@ def spec_of(**sections):
 
 def data_of(fingerprint="f00d", rows=10):
     return DataSummary(source="digits", fingerprint=fingerprint, rows=rows, splits={"test": SplitSummary(rows=rows)})
+
+
+def inputs_of(data=None, versions=None, objects=None, **engine):
+    choices = {"device": "cpu", "cpu": "Xeon", "threads_per_trial": 1, "compile": "auto", "precision": "float32"}
+    return Inputs(
+        data=data or data_of(),
+        versions=versions or VERSIONS,
+        objects=objects or {},
+        engine=EngineChoices.model_validate(choices | engine),
+    )
+
+
+def warnings_of(capsys):
+    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [event for event in events if event["level"] == "warning"]
 
 
 def record_of(index=0, **fields):
@@ -96,29 +125,77 @@ def test_where_the_output_goes_and_how_it_is_logged_may_change(start):
     start().pin_spec(spec_of(output="./elsewhere", logs={"level": "debug"}))
 
 
-@pytest.mark.parametrize("garbage", [b"", b"not json", b"[]", b"null", b"{}", b"\xff"])
-def test_a_pinned_spec_that_cannot_be_read_is_a_conflict(start, garbage):
-    """A `spec.json` that is not ours is never taken for this run's."""
+GARBAGE = [b"", b"not json", b"[]", b"null", b"{}", b"\xff", b'{"spec_hash": "f00', b"[" * 100_000]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_a_damaged_pin_is_written_anew(start, garbage, capsys):
+    """A `spec.json` or `inputs.json` that cannot be read tells no conflict: it is replaced, counted, and warned of."""
+    configure("info")
     state = start()
-    state.publication.store.put(state.publication.layout.key(SPEC), garbage)
-    with pytest.raises(StateConflictError, match=r"another spec\.json"):
-        state.pin_spec(spec_of())
+    for relative in (SPEC, INPUTS):
+        state.publication.store.put(state.publication.layout.key(relative), garbage)
+    state.pin_spec(spec_of())
+    state.pin_inputs(inputs_of())
+    assert stored(state, SPEC)["spec_hash"] == spec_of().hash()
+    assert stored(state, INPUTS)["versions"] == VERSIONS
+    assert set(state.publication.artifacts) == {SPEC, INPUTS}
+    keys = [warning["key"] for warning in warnings_of(capsys)]
+    assert [key.rpartition("/")[2] for key in keys] == [SPEC, INPUTS]
 
 
 def test_other_data_is_a_conflict(start):
-    """A run that started from other rows is not gone on with; the message says what differs."""
-    start().pin_inputs(data_of(), VERSIONS)
-    start().pin_inputs(data_of(), VERSIONS)
-    with pytest.raises(StateConflictError, match=r"another inputs\.json: data\.fingerprint differ"):
-        start().pin_inputs(data_of(fingerprint="beef"), VERSIONS)
+    """A run that started from other rows is not gone on with; the message says what differs, and in which object."""
+    objects = {"source": SourceObject(location="s3://b/x.npz", size=10, etag="one")}
+    start().pin_inputs(inputs_of(objects=objects))
+    start().pin_inputs(inputs_of(objects=objects))
+    other = {"source": SourceObject(location="s3://b/x.npz", size=10, etag="two")}
+    with pytest.raises(StateConflictError) as raised:
+        start().pin_inputs(inputs_of(data_of(fingerprint="beef"), objects=other))
+    assert "another inputs.json: data.fingerprint, objects.source.etag differ" in raised.value.message
 
 
-def test_the_versions_of_the_first_start_are_kept(start):
-    """`inputs.json` is written once: a start with newer packages goes on, and the first one's versions stay."""
-    start().pin_inputs(data_of(), VERSIONS)
+def test_an_object_that_was_written_again_with_the_same_rows_is_none(start):
+    """What decides is the data's fingerprint: the same rows under another etag go on."""
+    start().pin_inputs(inputs_of(objects={"source": SourceObject(location="s3://b/x.npz", size=10, etag="one")}))
+    start().pin_inputs(inputs_of(objects={"source": SourceObject(location="s3://b/x.npz", size=10, etag="two")}))
+
+
+def test_the_inputs_of_the_first_start_are_kept(start):
+    """`inputs.json` is written once, and later starts read it: another scikit-learn changes no number."""
+    first = inputs_of(objects={"source": SourceObject(location="s3://b/x.npz", size=10, version="v1")})
+    assert start().pinned_inputs() is None
+    start().pin_inputs(first)
     again = start()
-    again.pin_inputs(data_of(), {"keras": "3.16.0"})
-    assert stored(again, INPUTS)["versions"] == VERSIONS
+    again.pin_inputs(inputs_of(versions=VERSIONS | {"scikit-learn": "1.8.0"}))
+    assert again.pinned_inputs() == first
+
+
+def test_a_version_that_decides_the_numbers_is_a_conflict(start):
+    """Another Keras than at the start would give other bits: the message has both versions."""
+    start().pin_inputs(inputs_of())
+    with pytest.raises(StateConflictError, match=r"versions\.keras \(3\.15\.1 then, 3\.16\.0 now\) differ"):
+        start().pin_inputs(inputs_of(versions=VERSIONS | {"keras": "3.16.0"}))
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [("device", "gpu"), ("threads_per_trial", 2), ("compile", "never"), ("precision", "mixed_float16")],
+)
+def test_another_choice_of_the_engine_is_a_conflict(start, field, other):
+    """What decides the last bits must stay as it was when the run first started."""
+    start().pin_inputs(inputs_of())
+    with pytest.raises(StateConflictError, match=f"engine.{field} "):
+        start().pin_inputs(inputs_of(**{field: other}))
+
+
+def test_another_processor_is_warned_of(start, capsys):
+    """The processor's name does not tell its instruction set: the run goes on, and says so."""
+    configure("info")
+    start().pin_inputs(inputs_of())
+    start().pin_inputs(inputs_of(cpu="EPYC"))
+    (warning,) = warnings_of(capsys)
+    assert (warning["was"], warning["now"]) == ("Xeon", "EPYC")
 
 
 def test_records_come_back_equal(start):
@@ -167,15 +244,6 @@ def test_a_trial_is_recorded_once(start):
     assert record.score == 0.1
 
 
-@pytest.mark.parametrize("garbage", [b"", b"{}"])
-def test_what_is_in_a_records_place_and_is_none_is_a_conflict(start, garbage):
-    """An object that is no record is not taken for an equal one."""
-    state = start()
-    state.publication.store.put(state.publication.layout.key(trial_record("h0-b2-i000-r0")), garbage)
-    with pytest.raises(StateConflictError):
-        state.store_record(record_of())
-
-
 def test_the_same_answer_twice_is_no_conflict(start):
     """A record that differs in time, place, attempts and token alone, NaN and all, stands for both."""
     epochs = ({"loss": float("inf"), "val_loss": float("nan")},)
@@ -186,19 +254,22 @@ def test_the_same_answer_twice_is_no_conflict(start):
     (record,) = start().trial_records().values()
     assert (record.seconds, record.token) == (1.5, 0)
     assert set(again.publication.artifacts) == {trial_record(diverged.trial_id)}
-    assert again.publication.artifacts == {trial_record(diverged.trial_id): artifact_of(record.to_json())}
+    assert again.publication.artifacts == {trial_record(diverged.trial_id): artifact_of(seal(record))}
 
 
 def test_a_record_carries_its_holders_token(start):
-    """The third holder's records say so."""
+    """The fourth holder's records say so."""
     for _ in range(3):
         state = start()
         lease = state.publication.lease = RunLease(state.publication.store, state.publication.layout, memory=lambda: 0)
         lease.acquire()
         lease.release()
-    state.store_record(record_of())
+    state.publication.lease = lease = RunLease(state.publication.store, state.publication.layout, memory=lambda: 0)
+    lease.acquire()
+    state.store_record(state.with_token(record_of()))
+    lease.release()
     (record,) = start().trial_records().values()
-    assert record.token == 3
+    assert record.token == 4
 
 
 def test_another_answer_after_a_takeover_says_who_has_the_run(start):
@@ -213,21 +284,80 @@ def test_another_answer_after_a_takeover_says_who_has_the_run(start):
             state.store_record(record_of(score=0.2))
 
 
-@pytest.mark.parametrize("garbage", [b"", b"not json", b"[]", b"{}", b"\xff", b'{"trial_id": "h0-b2-i000-r0"}'])
-def test_garbage_among_the_records_is_a_conflict(start, garbage):
-    """An object under `trials/` that is no record is named, with what to do about it."""
+def damaged_records():
+    """What a store may hold in place of a record, and what is said of it."""
+    good = seal(record_of())
+    document = json.loads(good)
+    return [
+        (b"", "no JSON"),
+        (good[: len(good) // 2], "no JSON"),
+        (b"\xff", "no JSON"),
+        (b"[]", "no trial record with a checksum"),
+        (record_of().to_json(), "no trial record with a checksum"),
+        (json.dumps(document | {"score": 0.99}).encode(), "checksum is not that of its content"),
+        (json.dumps(document | {"checksum": "f00d"}).encode(), "checksum is not that of its content"),
+        (seal(record_of(1)), "record of trial h0-b2-i001-r0"),
+    ]
+
+
+@pytest.mark.parametrize(("data", "reason"), damaged_records())
+def test_a_damaged_record_is_reported_and_replaced(start, data, reason, capsys):
+    """What is torn, tampered with or foreign is not known, not counted, warned of once, and replaced by the new one."""
+    configure("info")
     state = start()
-    state.store_record(record_of(1))
-    state.publication.store.put(state.publication.layout.key(trial_record("h0-b2-i000-r0")), garbage)
-    with pytest.raises(StateConflictError, match=r"trials/h0-b2-i000-r0\.json of run one is no trial record") as raised:
-        start().trial_records()
-    assert "delete it" in raised.value.advice
+    relative = trial_record("h0-b2-i000-r0")
+    state.publication.store.put(state.publication.layout.key(relative), data)
+    state.store_record(record_of(2))
+    again = start()
+    assert again.trial_records() == {"h0-b2-i002-r0": record_of(2)}
+    assert relative not in again.publication.artifacts
+    (warning,) = warnings_of(capsys)
+    assert reason in warning["reason"]
+    assert warning["key"].endswith(relative)
+    again.store_record(record_of())
+    assert start().trial_records() == {"h0-b2-i000-r0": record_of(), "h0-b2-i002-r0": record_of(2)}
+    assert again.publication.artifacts[relative] == artifact_of(seal(record_of()))
+
+
+@given(st.data())
+def test_no_damage_goes_unseen(data):
+    """Whatever byte of a stored record is changed, the record is refused or says the same as before."""
+    good = bytearray(seal(record_of()))
+    position = data.draw(st.integers(0, len(good) - 1))
+    good[position] = data.draw(st.integers(0, 255))
+    with suppress(BrokenRecordError):
+        assert unseal(bytes(good), "h0-b2-i000-r0") == record_of()
+
+
+def test_a_record_that_was_written_although_the_answer_was_lost_is_ours(start):
+    """Storing the same record again is no conflict: a failed request may have been carried out."""
+    start().store_record(record_of())
+    again = start()
+    again.store_record(record_of())
+    assert again.publication.artifacts == {trial_record("h0-b2-i000-r0"): artifact_of(seal(record_of()))}
+
+
+def test_a_later_holder_of_the_lease_wins(start):
+    """A record with a higher token means that this process was fenced off; one with a lower is replaced."""
+    start().store_record(record_of(token=2, score=0.1))
+    with pytest.raises(LockedError, match="taken run one over"):
+        start().store_record(record_of(token=1, score=0.2))
+    start().store_record(record_of(token=3, score=0.3))
+    (record,) = start().trial_records().values()
+    assert (record.token, record.score) == (3, 0.3)
 
 
 def test_a_field_of_a_later_version_is_no_garbage(start):
-    """A record with fields that this version does not know is read."""
+    """A record with fields that this version does not know is read; its checksum covers them, too."""
+
+    class LaterRecord(TrialRecord):
+        energy: float = 3.5
+
     state = start()
-    document = json.loads(record_of().to_json()) | {"energy": 3.5}
+    data = seal(LaterRecord.model_validate(record_of().model_dump()))
+    assert json.loads(data)["energy"] == 3.5
     key = state.publication.layout.key(trial_record("h0-b2-i000-r0"))
-    state.publication.store.put(key, json.dumps(document).encode())
+    state.publication.store.put(key, data)
     assert state.trial_records() == {"h0-b2-i000-r0": record_of()}
+    state.publication.store.put(key, data.replace(b"3.5", b"3.6"))
+    assert state.trial_records() == {}

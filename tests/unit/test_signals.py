@@ -127,11 +127,15 @@ def test_the_grace_period_ends_what_does_not_end():
     """Past the grace period the process says its last words and is gone, with the signal's exit code."""
     code, output = run("""
         import os, signal, time
-        from job.signals import pausing_by_itself, signals_as_errors
+        from job.errors import Preempted
+        from job.signals import grace_period, signals_as_errors
 
-        with signals_as_errors(0.2, lambda: print("last words", flush=True)), pausing_by_itself():
-            os.kill(os.getpid(), signal.SIGTERM)
-            while True:
-                time.sleep(0.01)
+        with grace_period(0.2, lambda: print("last words", flush=True)):
+            try:
+                with signals_as_errors():
+                    os.kill(os.getpid(), signal.SIGTERM)
+            except Preempted:
+                while True:
+                    time.sleep(0.01)
     """)
     assert (code, output) == (143, "last words\n")

@@ -1,0 +1,190 @@
+"""How much disk a run's scratch folder will need, worked out before anything is read or trained.
+
+An estimate from above where it can be made: what is not known yet is None, and is looked at again once it is.
+"""
+
+import ast
+import math
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from job.spaces import BUILDERS, AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry
+from job.spec import JobSpec
+from job.spec.datasets import DATASETS
+
+_LABEL_BYTES = 8
+_FLOAT_BYTES = 4
+# Each weight, and Adam's two moments of it.
+_VALUES_PER_WEIGHT = 3
+# A lineage's last and best epoch.
+_CHECKPOINTS_PER_LINEAGE = 2
+# The search's best, and the retraining's.
+_KEPT_BESIDES = 2
+_DIGITS_BYTES = 8
+# `.npy` format 1 has a header length of two bytes, later ones of four; before it, a magic string and a version.
+_MAGIC_BYTES = 6
+_MAX_HEADER_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class DataShape:
+    """What is known of the rows: of all splits together.
+
+    Attributes:
+        input_shape: of one row.
+        item_bytes: of one value as it is in the source.
+        classes: how many labels there are; None where that is not known.
+    """
+
+    rows: int
+    input_shape: tuple[int, ...]
+    item_bytes: int
+    classes: int | None
+
+    @property
+    def values(self) -> int:
+        """Numbers in one row."""
+        return math.prod(self.input_shape)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskNeeds:
+    """Bytes of scratch space.
+
+    Attributes:
+        data: while the data is prepared; None where its size is not known.
+        checkpoints: of all trials that may have one at the same time; None where the model's size is not known.
+        kept_data: what is left of `data` while trials run.
+    """
+
+    data: int | None
+    checkpoints: int | None
+    kept_data: int = 0
+
+    @property
+    def total(self) -> int | None:
+        """The most at any time; None where it is not known."""
+        if self.data is None or self.checkpoints is None:
+            return None
+        return max(self.data, self.kept_data + self.checkpoints)
+
+    @property
+    def known(self) -> int:
+        """As much as is known to be needed."""
+        return max(self.data or 0, self.kept_data + (self.checkpoints or 0))
+
+
+def disk_needs(spec: JobSpec, trials_at_a_time: int, shape: DataShape | None) -> DiskNeeds:
+    """What a run will need.
+
+    Args:
+        spec: what it does.
+        trials_at_a_time: how many trials run at a time.
+        shape: the data's; None where it is not known.
+    """
+    if shape is None:
+        return DiskNeeds(data=None, checkpoints=None)
+    raw = shape.rows * (shape.values * shape.item_bytes + _LABEL_BYTES)
+    prepared = shape.rows * shape.values * _FLOAT_BYTES
+    weights = largest_model(spec, shape)
+    return DiskNeeds(
+        # The arrays as they are in the source, then divided into splits, then once more as floats.
+        data=raw + max(raw, prepared),
+        kept_data=raw + prepared,
+        checkpoints=(
+            None
+            if weights is None
+            else weights * _VALUES_PER_WEIGHT * _FLOAT_BYTES * _checkpoint_count(spec, trials_at_a_time)
+        ),
+    )
+
+
+def known_shape(spec: JobSpec) -> DataShape | None:
+    """What can be known of the data without reading it: built-in sets, and local `.npz` files by their headers."""
+    dataset = DATASETS.get(spec.data.source)
+    if dataset is not None:
+        item_bytes = _DIGITS_BYTES if dataset.library == "scikit-learn" else 1
+        return DataShape(dataset.rows + (dataset.test_rows or 0), dataset.shape, item_bytes, dataset.classes)
+    if "://" in spec.data.source:
+        return None
+    return _shape_of_npz(Path(spec.data.source).expanduser())
+
+
+def largest_model(spec: JobSpec, shape: DataShape) -> int | None:
+    """Weights of the largest model of the space; None where that is not known."""
+    count = _WEIGHTS.get(spec.model.builder)
+    if count is None or shape.classes is None:
+        return None
+    builder = BUILDERS[spec.model.builder]
+    searched = {name: _largest(entry) for name, entry in builder.resolve(spec.space).items()}
+    return count({**builder.constants(), **searched}, shape)
+
+
+def _checkpoint_count(spec: JobSpec, trials_at_a_time: int) -> int:
+    """Checkpoints that exist at a time: a rung's, as long as one of them may be promoted, and those under way."""
+    waiting = max((bracket.rungs[0].size for _, bracket in spec.planned().runs() if len(bracket.rungs) > 1), default=0)
+    return _CHECKPOINTS_PER_LINEAGE * (waiting + trials_at_a_time + _KEPT_BESIDES)
+
+
+def _mlp_weights(values: Mapping[str, object], shape: DataShape) -> int:
+    width, total = shape.values, 0
+    units, layers = int(str(values["units"])), int(str(values["hidden_layers"]))
+    for _ in range(layers):
+        total += (width + 1) * units
+        width = units
+    return total + (width + 1) * (shape.classes or 1)
+
+
+# By builder; what is not listed has a size that nobody has worked out.
+_WEIGHTS: dict[str, Callable[[Mapping[str, object], DataShape], int]] = {"mlp": _mlp_weights}
+
+
+def _largest(entry: AnyEntry) -> object:
+    match entry:
+        case FixedEntry():
+            return entry.value
+        case BooleanEntry():
+            return True
+        case ChoiceEntry():
+            return max(entry.values, key=lambda value: value if isinstance(value, int | float) else 0)
+        case _:
+            return entry.max_value
+
+
+def _shape_of_npz(path: Path) -> DataShape | None:
+    """The shape of the inputs of a file, from its headers; None where they cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            headers = [_header(archive.open(name)) for name in archive.namelist() if name.startswith("x")]
+        shapes = [shape for _, shape in headers]
+        return DataShape(
+            rows=sum(shape[0] for shape in shapes),
+            input_shape=shapes[0][1:],
+            item_bytes=max(item_bytes for item_bytes, _ in headers),
+            classes=None,
+        )
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        SyntaxError,
+        IndexError,
+        KeyError,
+        TypeError,
+        RuntimeError,
+        zipfile.BadZipFile,
+    ):
+        # The data's own reader says what is wrong with it.
+        return None
+
+
+def _header(member: IO[bytes]) -> tuple[int, tuple[int, ...]]:
+    """Bytes per value and shape of an array, by the header of the `.npy` format; NumPy would take longer to import."""
+    with member:
+        magic = member.read(_MAGIC_BYTES + 2)
+        length = int.from_bytes(member.read(2 if magic[_MAGIC_BYTES] == 1 else 4), "little")
+        header = ast.literal_eval(member.read(min(length, _MAX_HEADER_BYTES)).decode("latin-1").strip())
+    return int(header["descr"][2:]), tuple(int(size) for size in header["shape"])
