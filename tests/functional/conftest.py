@@ -42,9 +42,10 @@ Command = Callable[..., Finished]
 
 
 @pytest.fixture(scope="session")
-def clean_environment() -> dict[str, str]:
-    """The tests' own environment without job or AWS settings."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("JOB_", "AWS_"))}
+def clean_environment(tmp_path_factory) -> dict[str, str]:
+    """The tests' own environment without job or AWS settings; what runs keep on disk is in pytest's own folder."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JOB_", "AWS_"))}
+    return inherited | {"JOB_SCRATCH": str(tmp_path_factory.mktemp("scratch"))}
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What the tests of the search and of training share. They run in one process: importing TensorFlow costs seconds."""
 
 import random
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,16 @@ from job.spec import DataSpec
 from job.training.device import prepare_process
 
 METRIC = "val_accuracy"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_files(tmp_path_factory):
+    """What killed workers leave behind is in pytest's own folder, which it clears."""
+    folder = str(tmp_path_factory.mktemp("temporary-files"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
