@@ -4,11 +4,7 @@ What needs TensorFlow is imported only once it is known that there is something 
 """
 
 import sys
-import time
-import traceback
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,27 +12,21 @@ from typing import TYPE_CHECKING
 from job import layout
 from job.attempts import Attempts
 from job.checkpoint_copies import remove_copies
-from job.disk import require_space
-from job.disk_needs import DataShape, disk_needs, known_shape
-from job.errors import EXIT_UNFORESEEN, JobError, LockedError, StateConflictError
-from job.interruption import Interruption
+from job.errors import JobError, LockedError, StateConflictError
 from job.layout import RunLayout
-from job.lease import RunLease
-from job.logs import LogSegments, bound, configure, get_logger, log_failure
-from job.publish import Publication, write_failure
-from job.records import Failure, Manifest, TrialRecord
+from job.logs import bound, configure, get_logger
+from job.publish import Publication
+from job.records import Manifest, TrialRecord
 from job.report.summary import result_lines
 from job.resolve import require_access, storage_options
-from job.resources import available_resources
 from job.run_choice import already_published, new_run_id, open_run, unfinished_runs
 from job.run_state import RunState
-from job.run_uploads import RunUploads, open_uploads
-from job.scratch import Scratch, claim_scratch, scratch_root
+from job.run_uploads import RunUploads
 from job.search.executors import open_executor
 from job.search.trial_plan import trial_plan
+from job.session import Run, failure_logged, require_disk, work_on
 from job.settings import Settings
-from job.signals import grace_period, signals_as_errors
-from job.slots import slot_count
+from job.signals import signals_as_errors
 from job.spec import JobSpec
 from job.store import ObjectStore, open_store
 from job.training.device import prepare_process
@@ -44,46 +34,9 @@ from job.training.device import prepare_process
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from job.data import Dataset
 
 # From a trial's start to its first epoch: workers that import TensorFlow on a busy machine take a while.
 _START_SECONDS = 60.0
-# Of `limits.grace_period`; the rest is for ending workers and the process.
-_SHARE_OF_GRACE = 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What every stage of a run shares. `seconds` fills as stages end."""
-
-    spec: JobSpec
-    settings: Settings
-    publication: Publication
-    console: "Console | None"
-    segments: LogSegments
-    uploads: RunUploads
-    scratch: Scratch
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def lease(self) -> RunLease:
-        """This process's hold on the run."""
-        return _lease_of(self.publication)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Measure a stage, and name it in the log."""
-        started = time.monotonic()
-        with bound(stage=name):
-            yield
-        self.seconds[name] = round(time.monotonic() - started, 3)
-
-
-def _lease_of(publication: Publication) -> RunLease:
-    if publication.lease is None:
-        raise RuntimeError("only the holder of its lease works on a run")
-    return publication.lease
 
 
 def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
@@ -103,7 +56,7 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
     console = _terminal()
     configure(spec.logs.level, console)
     given = run_id or settings.run_id
-    with bound(**({} if given is None else {"run_id": given})), _failure_logged(), signals_as_errors():
+    with bound(**({} if given is None else {"run_id": given})), failure_logged(), signals_as_errors():
         store = open_store(spec.output, storage_options(spec))
         if given is not None and already_published(spec, Publication(store, RunLayout(spec.name, given))):
             return
@@ -112,15 +65,15 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
         return
     chosen = given or new_run_id()
     with bound(run_id=chosen):
-        with _failure_logged(), signals_as_errors():
+        with failure_logged(), signals_as_errors():
             publication = open_run(spec, store, chosen)
         if publication is not None:
-            _run_with_logs(spec, settings, publication, console)
+            work_on(spec, settings, publication, console, _tune)
 
 
 def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Console | None") -> bool:
     """Go on with an unfinished run, if there is one that can be had."""
-    with _failure_logged(), signals_as_errors():
+    with failure_logged(), signals_as_errors():
         unfinished = list(unfinished_runs(store, spec))
     for run_id in unfinished:
         with bound(run_id=run_id):
@@ -128,7 +81,7 @@ def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Co
             if publication is None:
                 continue
             try:
-                _run_with_logs(spec, settings, publication, console)
+                work_on(spec, settings, publication, console, _tune)
             except StateConflictError:
                 # The failure is stored with the run: the next start does not try it again.
                 get_logger().warning("run cannot go on; another one is looked for")
@@ -138,7 +91,7 @@ def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Co
 
 
 def _opened_unless_held(spec: JobSpec, store: ObjectStore, run_id: str) -> Publication | None:
-    with _failure_logged(), signals_as_errors():
+    with failure_logged(), signals_as_errors():
         try:
             return open_run(spec, store, run_id)
         except LockedError as error:
@@ -146,16 +99,7 @@ def _opened_unless_held(spec: JobSpec, store: ObjectStore, run_id: str) -> Publi
             return None
 
 
-@contextmanager
-def _failure_logged() -> Iterator[None]:
-    try:
-        yield
-    except JobError as error:
-        log_failure(error)
-        raise
-
-
-def _tune(run: _Run) -> None:
+def _tune(run: Run) -> None:
     state, uploads = RunState(run.publication), run.uploads
     with run.stage("data"):
         from job.data import ObjectPins, load_dataset  # noqa: PLC0415 - NumPy; a published run does without
@@ -164,7 +108,7 @@ def _tune(run: _Run) -> None:
         pins = ObjectPins({} if pinned is None else pinned.objects)
         dataset = load_dataset(run.spec.data, seed=run.spec.seed, scratch=run.scratch.folder, pins=pins)
         get_logger().info("data ready", **dataset.profile(), notes=dataset.notes)
-    _require_disk(run.spec, run.scratch, dataset)
+    require_disk(run.spec, run.scratch, dataset)
     uploads.copies.restore(
         run.spec.storage.outage_patience.total_seconds(), anew=not run.scratch.follows(run.lease.token)
     )
@@ -224,16 +168,6 @@ def _tune(run: _Run) -> None:
     _remove_copies(run.publication.store, run.publication.layout)
 
 
-def _require_disk(spec: JobSpec, scratch: Scratch, dataset: "Dataset | None" = None) -> None:
-    """Refuse to start what will not fit: as far as it is known before the data is read, and again once that is."""
-    slots = slot_count(spec, available_resources())
-    if dataset is None:
-        require_space(scratch.folder, disk_needs(spec, slots, known_shape(spec)).known)
-    else:
-        shape = DataShape(dataset.rows, dataset.preparation.input_shape, 1, len(dataset.class_names))
-        require_space(scratch.folder, disk_needs(spec, slots, shape).checkpoints or 0)
-
-
 def _remove_copies(store: ObjectStore, run_layout: RunLayout) -> None:
     """Delete a published run's checkpoints."""
     try:
@@ -243,7 +177,7 @@ def _remove_copies(store: ObjectStore, run_layout: RunLayout) -> None:
         get_logger().warning("checkpoints not deleted", reason=error.message)
 
 
-def _attempts(run: _Run, progress: Callable[[str], str]) -> Attempts:
+def _attempts(run: Run, progress: Callable[[str], str]) -> Attempts:
     return Attempts(
         run.publication.store,
         run.publication.layout,
@@ -271,89 +205,7 @@ def _terminal() -> "Console | None":
     return Console()
 
 
-def _run_with_logs(spec: JobSpec, settings: Settings, publication: Publication, console: "Console | None") -> None:
-    grace = spec.limits.grace_period.total_seconds()
-    with grace_period(grace, _say_what_is_lost), ExitStack() as opened:
-        opened.callback(_lease_of(publication).release)
-        with _failure_logged(), signals_as_errors():
-            scratch = opened.enter_context(claim_scratch(scratch_root(settings.scratch), publication.url("")))
-            _require_disk(spec, scratch)
-        interruption = Interruption()
-        uploads = opened.enter_context(
-            open_uploads(
-                RunState(publication),
-                scratch,
-                patience=spec.storage.outage_patience.total_seconds(),
-                on_failure=interruption.interrupt,
-            )
-        )
-        start = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}Z"
-        segments = LogSegments(
-            lambda number, data: uploads.store_segment(layout.log_segment(start, number), data),
-            spec.logs.upload_interval.total_seconds(),
-        )
-        run = _Run(spec, settings, publication, console, segments, uploads, scratch)
-        token = run.lease.token
-        get_logger().info(
-            "run started", name=spec.name, output=publication.url(""), token=token, scratch=str(scratch.folder)
-        )
-        try:
-            with _failure_logged(), signals_as_errors(), interruption.raised_here():
-                _tune(run)
-        except JobError as error:
-            if error.permanent:
-                _leave_failure(publication, error, error.exit_code, error.message, error.advice)
-                if uploads.is_all_stored:
-                    scratch.remove_at_end()
-            raise
-        except Exception as error:
-            get_logger().exception("unforeseen error")
-            reason = "".join(traceback.format_exception_only(error)).strip()
-            _leave_failure(publication, error, EXIT_UNFORESEEN, reason, "please report it, with the log")
-            raise
-        finally:
-            _store_the_rest(run)
-
-
-def _say_what_is_lost() -> None:
-    get_logger().warning("the grace period is over; what is not stored yet is done again by the next start")
-
-
-def _store_the_rest(run: _Run) -> None:
-    """Give what waits the grace period to be stored; the rest stays on this machine for the next start."""
-    run.uploads.end_within(run.spec.limits.grace_period.total_seconds() * _SHARE_OF_GRACE)
-    run.segments.finish()
-    try:
-        is_all_stored = run.uploads.flush()
-    except Exception as error:  # noqa: BLE001 - it is known already, and must not hide why the job ends
-        get_logger().debug("uploads had ended", reason=str(error))
-        is_all_stored = False
-    if not is_all_stored:
-        get_logger().warning(
-            "not everything is stored; the next start on this machine does it", scratch=str(run.scratch.folder)
-        )
-
-
-def _leave_failure(publication: Publication, error: Exception, exit_code: int, reason: str, advice: str | None) -> None:
-    failure = Failure(
-        name=publication.layout.name,
-        run_id=publication.layout.run_id,
-        exit_code=exit_code,
-        error=type(error).__name__,
-        reason=reason,
-        advice=advice,
-        permanent=exit_code != EXIT_UNFORESEEN,
-        failed_at=datetime.now(UTC),
-    )
-    try:
-        publication.check_lease()
-        write_failure(publication.store, publication.layout, failure)
-    except JobError as second:
-        # The store itself may be what failed; the first reason is the one to report.
-        get_logger().warning("failure not stored", reason=second.message)
-
-
-def _announce(manifest: Manifest, run: _Run) -> None:
+def _announce(manifest: Manifest, run: Run) -> None:
     model = run.publication.url(layout.MODEL_KERAS)
     if run.console is not None:
         for line in result_lines(manifest, model):
