@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from faults.proxy import FaultyNetwork
+from faults.proxy import faulty_network as open_faulty_network
 
 START_SECONDS = 60
 START_ATTEMPTS = 5
@@ -162,3 +164,11 @@ def bucket(s3_admin, s3_environment) -> str:  # noqa: ARG001 - the environment i
     name = f"test-{uuid.uuid4().hex[:12]}"
     s3_admin.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture
+def faulty_network(bucket, s3_server, monkeypatch) -> Iterator[FaultyNetwork]:  # noqa: ARG001 - after `bucket`
+    """Lead boto3's requests through a network that can fail."""
+    with open_faulty_network(s3_server.endpoint) as network:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", network.endpoint)
+        yield network

@@ -43,7 +43,7 @@ PARALLEL_PARTS = 4
 
 # How often a read begins anew: botocore retries requests, but not an answer whose body broke off half-way,
 # nor a large object that was replaced while its parts were read.
-_READ_ATTEMPTS = 3
+_READ_ATTEMPTS = 5
 _BROKEN_BODIES = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 # The name under which a conditional write leaves its own mark in the object's metadata.
