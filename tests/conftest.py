@@ -26,6 +26,14 @@ SECOND_PORT_OFFSET = 10000
 SERVICES = ("s3", "master", "filer", "volume", "admin")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=8, help="how often the kill test kills its run")
+    parser.addoption("--kill-seed", type=int, default=None, help="draws the moments; a new one each time without it")
+    parser.addoption(
+        "--repeated-seconds", type=float, default=None, help="at most so much training may be repeated per kill"
+    )
+
+
 @dataclass(frozen=True)
 class S3Server:
     """A running server and the credentials that it accepts."""
