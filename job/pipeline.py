@@ -19,7 +19,7 @@ from job import layout
 from job.errors import EXIT_UNFORESEEN, JobError, StateConflictError
 from job.layout import RunLayout
 from job.logs import LogSegments, bound, configure, get_logger, log_failure
-from job.publish import Publication, read_manifest, write_failure
+from job.publish import Publication, open_publication, read_manifest, write_failure
 from job.records import Failure, Manifest
 from job.report.summary import result_lines
 from job.resolve import require_access, storage_options
@@ -78,7 +78,8 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
             if _already_published(spec, store, run_layout):
                 return
             require_access(spec)
-        _run_with_logs(spec, settings, Publication(store, run_layout), console)
+            publication = open_publication(store, run_layout)
+        _run_with_logs(spec, settings, publication, console)
 
 
 @contextmanager
@@ -172,6 +173,7 @@ def _run_with_logs(spec: JobSpec, settings: Settings, publication: Publication, 
         spec.logs.upload_interval.total_seconds(),
     )
     get_logger().info("run started", name=spec.name, output=publication.url(""))
+    publication.warn_of_ignored_conditions()
     try:
         with (
             _failure_logged(),

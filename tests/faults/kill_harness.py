@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from faults.run_process import RunProcess
@@ -68,8 +69,8 @@ class KillReport:
         kills = ", ".join(f"{number} {stage}" for stage, number in sorted(self.kills.items()))
         return (
             f"seed {self.seed}: {self.kills.total()} kills ({kills}) in {self.starts} starts; trained "
-            f"{self.trained:.1f} s against {self.reference_trained:.1f} s uninterrupted: {self.repeated_per_kill:.2f} s "
-            f"repeated per kill, {self.repeated_epochs} finished epochs among them"
+            f"{self.trained:.1f} s, {self.reference_trained:.1f} s uninterrupted: {self.repeated_per_kill:.2f} s repeated "
+            f"per kill, {self.repeated_epochs} finished epochs among them"
         )
 
 
@@ -140,7 +141,7 @@ class Killer:
             published = next(event["at"] for event in start.events if event["event"] == "run published")
             reached = timeline_of(start, published).reached
             moments = [reached[stage] for stage in STAGES] + [published]
-            lengths = (later - earlier for earlier, later in zip(moments, moments[1:], strict=False))
+            lengths = (later - earlier for earlier, later in pairwise(moments))
             self._lengths = dict(zip(STAGES, lengths, strict=True))
             self._retrain_epochs = max(
                 event["epoch"]

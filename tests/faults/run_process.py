@@ -70,8 +70,9 @@ class RunProcess:
         seen = 0
         while True:
             with self._changed:
-                # The end of a process notifies nobody: look at it now and then.
-                self._changed.wait_for(lambda: len(self.events) > seen, timeout=0.1)
+                if len(self.events) == seen:
+                    # The end of a process notifies nobody: look at it now and then.
+                    self._changed.wait(timeout=0.1)
                 fresh, seen = self.events[seen:], len(self.events)
             found = next(filter(wanted, fresh), None)
             if found is not None:

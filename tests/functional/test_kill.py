@@ -4,6 +4,7 @@
 """
 
 import secrets
+import sys
 from collections import Counter
 
 import pytest
@@ -25,7 +26,8 @@ def test_a_killed_run_gives_the_answer_of_an_uninterrupted_one(
     seed = secrets.randbelow(2**31) if given is None else given
     limit = pytestconfig.getoption("--repeated-seconds")
     with capsys.disabled():
-        print(f"\n{kills} kills from seed {seed}", flush=True)
+        sys.stdout.write(f"\n{kills} kills from seed {seed}\n")
+        sys.stdout.flush()
     job = SyntheticJob(rows=LONG_ROWS if kills >= LONG_FROM else SHORT_ROWS)
     killer = Killer(clean_environment | s3_environment | job.environment(s3_admin, bucket), "killed", seed, kills)
 
@@ -33,7 +35,7 @@ def test_a_killed_run_gives_the_answer_of_an_uninterrupted_one(
     killer.run_killed()
 
     with capsys.disabled():
-        print(killer.report, flush=True)
+        sys.stdout.write(f"{killer.report}\n")
     reference, killed = (stored_run(s3_admin, bucket, job.prefix(name)) for name in ("killed-reference", "killed"))
     assert_complete(reference)
     assert_complete(killed)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from faults.random_faults import RandomFaults
 
-from job.store import open_store
+from job.store import LookFirstStore, open_store
 
 SEED = 20261123
 
@@ -30,9 +30,24 @@ def s3_failing_store(faulty_network, bucket, monkeypatch):
     return open_store(f"s3://{bucket}/some/prefix")
 
 
-@pytest.fixture(params=["local", "s3", "s3_failing"])
-def store(request):
+@pytest.fixture
+def look_first_store(old_minio_bucket):
+    """What stands in for conditions on a server that ignores them."""
+    return LookFirstStore(open_store(f"s3://{old_minio_bucket}/some/prefix"))
+
+
+KINDS = ["local", "s3", "s3_failing"]
+
+
+@pytest.fixture(params=KINDS)
+def atomic_store(request):
     """Every implementation of ObjectStore; S3 also where one request in five fails."""
+    return request.getfixturevalue(f"{request.param}_store")
+
+
+@pytest.fixture(params=[*KINDS, "look_first"])
+def store(request):
+    """Likewise, with the one that keeps the whole contract but that of racing writers."""
     return request.getfixturevalue(f"{request.param}_store")
 
 
