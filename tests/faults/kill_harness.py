@@ -8,7 +8,7 @@ uninterrupted run first, and on the killed run's own starts.
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -67,10 +67,11 @@ class KillReport:
 
     def __str__(self) -> str:
         kills = ", ".join(f"{number} {stage}" for stage, number in sorted(self.kills.items()))
+        trained = f"{self.trained:.1f} s, {self.reference_trained:.1f} s uninterrupted"
+        repeated = f"{self.repeated_per_kill:.2f} s per kill, {self.repeated_epochs} finished epochs among them"
         return (
-            f"seed {self.seed}: {self.kills.total()} kills ({kills}) in {self.starts} starts; trained "
-            f"{self.trained:.1f} s, {self.reference_trained:.1f} s uninterrupted: {self.repeated_per_kill:.2f} s repeated "
-            f"per kill, {self.repeated_epochs} finished epochs among them"
+            f"seed {self.seed}: {self.kills.total()} kills ({kills}) in {self.starts} starts; trained {trained}; "
+            f"repeated {repeated}"
         )
 
 
@@ -87,13 +88,13 @@ def draw_aims(seed: int, number: int) -> list[Aim]:
     return aims
 
 
-def timeline_of(start: RunProcess, ended: float) -> Timeline:
-    """What a start's events say of its stages and its training."""
-    reached: dict[Stage, float] = {"start-up": start.started}
+def timeline_of(events: Sequence[dict], started: float, ended: float) -> Timeline:
+    """What the events of a start say of its stages and its training; each event has `at`, by the same clock."""
+    reached: dict[Stage, float] = {"start-up": started}
     trained = 0.0
     # What trains at the moment, with the moment up to which its training is counted.
     training: dict[str, float] = {}
-    for event in start.events:
+    for event in events:
         who = str(event.get("trial_id", "retrain"))
         name, at = event["event"], event["at"]
         if name in {"engine chosen", "epoch finished"}:
@@ -139,7 +140,7 @@ class Killer:
             code = start.finish()
             assert code == 0, f"the uninterrupted run ended with {code}:\n{start.story()}"
             published = next(event["at"] for event in start.events if event["event"] == "run published")
-            reached = timeline_of(start, published).reached
+            reached = timeline_of(start.events, start.started, published).reached
             moments = [reached[stage] for stage in STAGES] + [published]
             lengths = (later - earlier for earlier, later in pairwise(moments))
             self._lengths = dict(zip(STAGES, lengths, strict=True))
@@ -148,7 +149,7 @@ class Killer:
                 for event in start.events
                 if event["event"] == "epoch finished" and event["stage"] == "retrain"
             )
-            self.report.reference_trained = timeline_of(start, published).trained
+            self.report.reference_trained = timeline_of(start.events, start.started, published).trained
 
     def run_killed(self) -> None:
         """Kill and start again until all kills are made and the run is published.
@@ -225,7 +226,7 @@ class Killer:
     def _account(self, start: RunProcess) -> None:
         ended = max((event["at"] for event in start.events), default=start.started)
         ended = start.killed_at or ended
-        timeline = timeline_of(start, ended)
+        timeline = timeline_of(start.events, start.started, ended)
         self.report.trained += timeline.trained
         if "search" in timeline.reached:
             # A restart may have to wait for its predecessor's lease.

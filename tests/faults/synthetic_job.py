@@ -13,9 +13,9 @@ FEATURES, CLASSES = 64, 4
 def synthetic_npz(rows: int) -> bytes:
     """An `.npz` file with `rows` training rows and a tenth of that for the test, of classes that can be told apart."""
     drawing = np.random.default_rng(0)
-    centres = drawing.normal(size=(CLASSES, FEATURES)) * 10
+    centres = drawing.standard_normal((CLASSES, FEATURES), np.float32) * 10
     y = drawing.integers(0, CLASSES, rows + rows // 10)
-    x = (centres[y] + drawing.normal(size=(len(y), FEATURES)) * 60 + 128).clip(0, 255).astype(np.uint8)
+    x = (centres[y] + drawing.standard_normal((len(y), FEATURES), np.float32) * 60 + 128).clip(0, 255).astype(np.uint8)
     file = io.BytesIO()
     np.savez(file, x_train=x[:rows], y_train=y[:rows], x_test=x[rows:], y_test=y[rows:])
     return file.getvalue()
@@ -31,7 +31,7 @@ class SyntheticJob:
     """
 
     rows: int
-    batch_size: int = 8
+    batch_size: int = 4
     name: str = "synthetic"
 
     def environment(self, s3: Any, bucket: str) -> dict[str, str]:

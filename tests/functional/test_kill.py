@@ -8,13 +8,13 @@ import sys
 from collections import Counter
 
 import pytest
-from faults.kill_harness import STAGES, Killer, draw_aims
+from faults.kill_harness import STAGES, Killer, draw_aims, timeline_of
 from faults.stored_run import assert_complete, assert_same_answer, stored_run
 from faults.synthetic_job import SyntheticJob
 
 # With so many kills the first rung's trials take over 10 s each; with fewer, about 2 s.
 LONG_FROM = 20
-SHORT_ROWS, LONG_ROWS = 90_000, 500_000
+SHORT_ROWS, LONG_ROWS = 45_000, 400_000
 
 
 def test_a_killed_run_gives_the_answer_of_an_uninterrupted_one(
@@ -62,3 +62,34 @@ def test_any_number_of_kills_is_drawn(number):
 
     assert len(aims) == number
     assert all(0 <= aim.fraction <= 1 for aim in aims)
+
+
+def event(name, at, trial_id=None):
+    who = {"stage": "retrain"} if trial_id is None else {"stage": "search", "trial_id": trial_id}
+    return {"event": name, "at": at, **who}
+
+
+def test_training_under_way_at_a_kill_counts_as_trained():
+    """Two trials at once count for themselves, from the choice of the engine to their end or to the kill."""
+    events = [
+        event("engine chosen", 10.0, "a"),
+        event("engine chosen", 11.0, "b"),
+        event("epoch finished", 13.0, "a"),
+        event("trial completed", 13.5, "a"),
+        event("epoch finished", 14.0, "b"),
+    ]
+
+    killed = timeline_of(events, 0.0, 16.0)
+
+    assert killed.trained == (13 - 10) + (16 - 11)
+    assert killed.reached == {"start-up": 0.0, "search": 10.0}
+
+
+def test_what_follows_the_retraining_is_no_training():
+    """Publication begins with the retraining's last epoch."""
+    events = [event("engine chosen", 5.0), event("epoch finished", 6.0), event("epoch finished", 7.0)]
+
+    timeline = timeline_of(events, 0.0, 9.0)
+
+    assert timeline.trained == 2.0
+    assert timeline.reached == {"start-up": 0.0, "retrain": 5.0, "publication": 7.0}
