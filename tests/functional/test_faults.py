@@ -85,7 +85,8 @@ def test_with_one_request_in_five_failing_the_answer_is_the_same(setup):
     with setup.start("failing") as start:
         assert start.finish() == 0, f"{setup.network.random}\n{start.story()}"
     setup.assert_as_undisturbed("failing")
-    assert setup.network.counts.total() - setup.network.counts["passed"] >= 5
+    # A run makes some thirty requests.
+    assert setup.network.counts.total() > setup.network.counts["passed"], setup.network.random
 
 
 def test_an_outage_in_mid_search_loses_no_trial(setup):
