@@ -1,6 +1,6 @@
 # The two commands that matter: `make run` and `make test`. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format docs bench lock clean
+.PHONY: help setup run test test-kill lint format docs bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,11 +11,14 @@ STAMP := $(VENV)/.set-up
 ARGS ?=
 # Arguments for pytest, for example: make test TESTS=tests/unit
 TESTS ?= tests
+# For `make test-kill`: how many kills, the seed that a former run has printed (SEED=…), and how many seconds of training
+# may be repeated per kill (REPEATED=…).
+N ?= 50
 # Arguments for the benchmark, for example: make bench BENCH='--cases dense --repeat 3'
 BENCH ?=
 
 help:  ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Create .venv from the lock file (TensorFlow for CPU, development tools)
 
@@ -34,6 +37,10 @@ run: setup  ## Run the job on its embedded default: digits, offline, into ./runs
 
 test: lint  ## Lint, type-check and run every test
 	$(BIN)/python -m pytest $(TESTS)
+
+test-kill: setup  ## Kill a run N times at random moments and compare it with an uninterrupted one
+	$(BIN)/python -m pytest tests/functional/test_kill.py --kills=$(N) $(addprefix --kill-seed=,$(SEED)) \
+		$(addprefix --repeated-seconds=,$(REPEATED))
 
 lint: setup  ## ruff, mypy strict, import-linter, and generated docs up to date
 	$(BIN)/ruff check .

@@ -69,6 +69,7 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         ended_at=datetime.now(UTC),
         seconds=dict(seconds),
         artifacts=dict(sorted(publication.artifacts.items())),
+        artifacts_prefix=publication.prefix,
     )
 
 

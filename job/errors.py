@@ -10,6 +10,7 @@
       StoreError            20  transient: the object store failed, retries exhausted; or a disk is full
         ObjectNotFoundError     no object has this key
         PreconditionFailedError a conditional write lost
+        ConditionsUnsupportedError the server has no conditional writes
       LockedError           75  another live process holds this run
       InterruptedByUser    130  SIGINT
       Preempted            143  SIGTERM: state saved, resumable
@@ -133,6 +134,10 @@ class PreconditionFailedError(StoreError):
     """A conditional write lost: the object exists already, or has changed since it was read."""
 
 
+class ConditionsUnsupportedError(StoreError):
+    """The server refuses writes with a condition, whatever is there."""
+
+
 class LockedError(JobError):
     """Another live process holds this run."""
 
@@ -157,7 +162,7 @@ class Preempted(JobError):  # noqa: N818 - likewise
     meaning = "preempted (SIGTERM): finished trials are stored, the same run id goes on"
 
 
-# In the order of their codes. The store's two subclasses end with their parent's code.
+# In the order of their codes. The store's subclasses end with their parent's code.
 ERRORS_WITH_EXIT_CODES: tuple[type[JobError], ...] = (
     SpecError,
     ModelCodeError,

@@ -36,6 +36,11 @@ def access_check_key(name: str, unique: str) -> str:
     return f"{name}/access-check-{unique}"
 
 
+def condition_probe_key(name: str, unique: str) -> str:
+    """A small object, written and deleted at once to find out whether conditional writes are honoured."""
+    return f"{name}/condition-check-{unique}"
+
+
 @dataclass(frozen=True, slots=True)
 class RunLayout:
     """The keys of one run. Artifact names in a manifest are relative to `prefix`."""
@@ -68,6 +73,22 @@ LOGS_FOLDER = "logs/"
 TENSORBOARD_FOLDER = "logs/tensorboard/"
 FAILURE = "failure.json"
 MANIFEST = "manifest.json"
+STARTS_FOLDER = "starts/"
+
+# What all starts of a run share; every other object of a run is an artifact of the start that published it.
+_SHARED = frozenset({SPEC, INPUTS, LEASE, FAILURE, MANIFEST})
+_SHARED_FOLDERS = (TRIALS_FOLDER, CHECKPOINTS_FOLDER)
+_LOG_SEGMENTS = f"{LOGS_FOLDER}job-"
+
+
+def is_shared(relative: str) -> bool:
+    """Whether a key belongs to the run as a whole, or tells its start by its own name as log segments do."""
+    return relative in _SHARED or relative.startswith((*_SHARED_FOLDERS, _LOG_SEGMENTS))
+
+
+def start_prefix(start: str) -> str:
+    """Where a start keeps its artifacts, on servers that ignore conditional writes: nobody else writes there."""
+    return f"{STARTS_FOLDER}{start}/"
 
 
 def trial_record(trial_id: str) -> str:
@@ -99,6 +120,10 @@ RUN_ENTRIES = (
     Entry(SUMMARY, "the run's result for people"),
     Entry(log_segment("<start>", 0).replace("00000", "<n>"), "log segments, uploaded as the run goes"),
     Entry(TENSORBOARD_FOLDER, "TensorBoard logs per trial, with `logs.tensorboard: true`"),
+    Entry(
+        f"{STARTS_FOLDER}<start>/…",
+        "on servers that ignore conditional writes: the artifacts of each start, under names that no other writes to",
+    ),
     Entry(FAILURE, "instead of a manifest: exit code, reason, what can be done"),
     Entry(MANIFEST, "last: every artifact with size and SHA-256, lineage, result, timings"),
 )

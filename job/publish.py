@@ -1,10 +1,13 @@
 """Publication: artifacts first, the manifest last, then the pointer to the newest run.
 
-A manifest means complete: every artifact that it names was written before, with the size and SHA-256 it states.
+A manifest means complete: every artifact that it names was written before, with the size and SHA-256 it states. On a
+server that ignores conditional writes two processes may publish one run at the same time: there each start's artifacts
+have names of their own, so that whichever manifest stands is true.
 """
 
 import contextlib
 import json
+import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +15,21 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from job.errors import LockedError, ObjectNotFoundError, PreconditionFailedError, StateConflictError
-from job.layout import FAILURE, LOGS_FOLDER, MANIFEST, RunLayout, latest_key
+from job.layout import (
+    FAILURE,
+    LOGS_FOLDER,
+    MANIFEST,
+    TRIALS_FOLDER,
+    RunLayout,
+    condition_probe_key,
+    is_shared,
+    latest_key,
+    start_prefix,
+)
 from job.lease import RunLease
 from job.logs import get_logger
 from job.records import Artifact, Failure, Manifest, Pointer, artifact_of
-from job.store import ObjectStore
+from job.store import LookFirstStore, ObjectStore, honours_conditions
 from job.strict_json import strict_json
 
 # How often the pointer is tried when other runs move it at the same moment.
@@ -28,6 +41,7 @@ class Publication:
     """Writes one run's artifacts and keeps count of them for the manifest.
 
     Attributes:
+        prefix: stands before the names of artifacts; where the server ignores conditional writes it is the start's own.
         artifacts: what was written so far, by key relative to the run.
         lease: once it is lost, nothing but the log is written any more; None for whoever needs none.
 
@@ -36,20 +50,34 @@ class Publication:
 
     store: ObjectStore
     layout: RunLayout
+    prefix: str = ""
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     lease: RunLease | None = None
 
+    def warn_of_ignored_conditions(self) -> None:
+        """Say in the log what the server lacks and what that means; nothing where it lacks nothing."""
+        if self.prefix:
+            get_logger().warning(
+                "conditional writes are not honoured",
+                store=self.store.url,
+                consequence="two processes with this run id would not notice each other, and both would train; what is "
+                "published is complete all the same",
+                advice="use a server that honours If-None-Match and If-Match, or see to it that runs do not overlap",
+                artifacts=self.url("") + self.prefix,
+            )
+
     def url(self, relative: str) -> str:
         """Where an artifact is, as a person would type it."""
-        return f"{self.store.url}/{self.layout.key(relative)}"
+        return f"{self.store.url}/{self.layout.key(self._placed(relative))}"
 
     def write(self, relative: str, data: bytes) -> None:
         """Write a small artifact."""
         # Segments of the log are every start's own, and the last one says that the lease was lost.
         if not relative.startswith(LOGS_FOLDER):
             self.check_lease()
-        self.store.put(self.layout.key(relative), data)
-        self.artifacts[relative] = artifact_of(data)
+        placed = self._placed(relative)
+        self.store.put(self.layout.key(placed), data)
+        self.artifacts[placed] = artifact_of(data)
 
     def write_json(self, relative: str, document: object) -> None:
         """Write a document as indented JSON; NaN and infinities as strings."""
@@ -59,8 +87,9 @@ class Publication:
     def write_file(self, relative: str, path: Path) -> None:
         """Stream a file into an artifact."""
         self.check_lease()
-        stored = self.store.put_file(self.layout.key(relative), path)
-        self.artifacts[relative] = Artifact(size=stored.size, sha256=stored.sha256)
+        placed = self._placed(relative)
+        stored = self.store.put_file(self.layout.key(placed), path)
+        self.artifacts[placed] = Artifact(size=stored.size, sha256=stored.sha256)
 
     def write_once(self, relative: str, data: bytes) -> bool:
         """Write an artifact that is never replaced; False, and nothing written, if it exists already."""
@@ -69,23 +98,39 @@ class Publication:
             self.store.put_if_absent(self.layout.key(relative), data)
         except PreconditionFailedError:
             return False
-        self.artifacts[relative] = artifact_of(data)
+        self._count_shared(relative, data)
         return True
 
     def count(self, relative: str, data: bytes) -> None:
         """Count an artifact for the manifest that is in the store already, with this content."""
-        self.artifacts[relative] = artifact_of(data)
+        self._count_shared(relative, data)
 
     def read_own(self, relative: str) -> bytes:
         """An artifact that an earlier start of this run wrote; counted for the manifest."""
         data = self.store.get(self.layout.key(relative)).data
-        self.artifacts[relative] = artifact_of(data)
+        self._count_shared(relative, data)
         return data
 
     def check_lease(self) -> None:
         """Raise LockedError once another process is known to have the run."""
         if self.lease is not None:
             self.lease.check()
+
+    def _placed(self, relative: str) -> str:
+        return relative if not relative or is_shared(relative) else self.prefix + relative
+
+    def _count_shared(self, relative: str, data: bytes) -> None:
+        """Name in the manifest what all starts of the run share.
+
+        Where another start may replace it, the manifest names a copy. Trial records are left out of it there: the table
+        of all trials holds them.
+        """
+        if not self.prefix:
+            self.artifacts[relative] = artifact_of(data)
+        elif not relative.startswith(TRIALS_FOLDER):
+            copy = self.prefix + relative
+            self.store.put(self.layout.key(copy), data)
+            self.artifacts[copy] = artifact_of(data)
 
     def finish(self, manifest: Manifest) -> bool:
         """Write the manifest, and with it declare the run complete; then move the pointer.
@@ -100,7 +145,7 @@ class Publication:
         try:
             if self.lease is not None:
                 self.lease.confirm()
-            self.store.put_if_absent(self.layout.key(MANIFEST), manifest.to_json())
+            self._write_manifest(manifest.to_json())
         except (LockedError, PreconditionFailedError) as error:
             published = read_manifest(self.store, self.layout)
             if published is None:
@@ -127,6 +172,13 @@ class Publication:
         self.store.delete(self.layout.key(FAILURE))
         self._move_pointer(manifest)
 
+    def _write_manifest(self, data: bytes) -> None:
+        key = self.layout.key(MANIFEST)
+        self.store.put_if_absent(key, data)
+        # Where the server ignores conditions somebody else may have written at the same time.
+        if self.prefix and self.store.get(key).data != data:
+            raise PreconditionFailedError(f"{self.url(MANIFEST)} was replaced at once")
+
     def _move_pointer(self, manifest: Manifest) -> None:
         pointer = Pointer(run_id=manifest.run_id, manifest=self.layout.key(MANIFEST), published_at=manifest.ended_at)
         key = latest_key(self.layout.name)
@@ -146,6 +198,20 @@ class Publication:
                 continue
             return
         get_logger().warning("pointer not moved", key=key, reason="other runs kept moving it")
+
+
+def open_publication(store: ObjectStore, layout: RunLayout) -> Publication:
+    """Find out whether conditional writes are honoured, and publish accordingly.
+
+    Raises:
+        AccessError: the store refuses.
+        StoreError: the store fails.
+    """
+    unique = os.urandom(4).hex()
+    if honours_conditions(store, condition_probe_key(layout.name, unique)):
+        return Publication(store, layout)
+    start = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{unique}"
+    return Publication(LookFirstStore(store), layout, prefix=start_prefix(start))
 
 
 def _published_at(data: bytes) -> datetime:

@@ -257,7 +257,8 @@ class Scores(Record):
 class Manifest(Record):
     """The proof that a run is complete: written last, names every artifact.
 
-    `seconds` has one entry per stage and `total`; `artifacts` maps keys relative to the run.
+    `seconds` has one entry per stage and `total`; `artifacts` maps keys relative to the run. `artifacts_prefix` stands
+    before the names of all artifacts but the log's, where the server ignores conditional writes; it is empty otherwise.
     """
 
     schema_version: Literal[1] = 1
@@ -277,6 +278,7 @@ class Manifest(Record):
     ended_at: datetime
     seconds: dict[str, float]
     artifacts: dict[str, Artifact]
+    artifacts_prefix: str = ""
 
 
 class Failure(Record):

@@ -15,7 +15,7 @@ from job.errors import LockedError, ObjectNotFoundError, StateConflictError
 from job.layout import FAILURE, MANIFEST, SPEC, RunLayout, runs_prefix
 from job.lease import RunLease
 from job.logs import get_logger
-from job.publish import Publication, read_manifest
+from job.publish import Publication, open_publication, read_manifest
 from job.records import Failure
 from job.run_state import RunState
 from job.spec import JobSpec
@@ -96,10 +96,10 @@ def open_run(spec: JobSpec, store: ObjectStore, run_id: str) -> Publication | No
         StateConflictError: it is another spec's.
         AccessError, StoreError: the store refuses or fails.
     """
-    publication = Publication(store, RunLayout(spec.name, run_id))
+    publication = open_publication(store, RunLayout(spec.name, run_id))
     # Written once, so that no lease is needed; and before anything else, so that a run of another spec is not touched.
     RunState(publication).pin_spec(spec)
-    lease = RunLease(store, publication.layout)
+    lease = RunLease(publication.store, publication.layout)
     try:
         lease.acquire()
     except LockedError:

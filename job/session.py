@@ -133,6 +133,7 @@ def work_on(
         get_logger().info(
             "run started", name=spec.name, output=publication.url(""), token=token, scratch=str(scratch.folder)
         )
+        publication.warn_of_ignored_conditions()
         try:
             with failure_logged(), signals_as_errors(), interruption.raised_here():
                 work(run)

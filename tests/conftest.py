@@ -1,4 +1,4 @@
-"""A real S3 server for every test that wants one: SeaweedFS, started once per session."""
+"""Real S3 servers for every test that wants one, started once per session: SeaweedFS, and one of an old dialect."""
 
 import os
 import random
@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from faults.old_minio import start_gateway
+from faults.proxy import FaultyNetwork
+from faults.proxy import faulty_network as open_faulty_network
 
 START_SECONDS = 60
 START_ATTEMPTS = 5
@@ -22,6 +25,14 @@ START_ATTEMPTS = 5
 PORTS = range(12000, 22000, 5)
 SECOND_PORT_OFFSET = 10000
 SERVICES = ("s3", "master", "filer", "volume", "admin")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--kills", type=int, default=8, help="how often the kill test kills its run")
+    parser.addoption("--kill-seed", type=int, default=None, help="draws the moments; a new one each time without it")
+    parser.addoption(
+        "--repeated-seconds", type=float, default=None, help="at most so much training may be repeated per kill"
+    )
 
 
 @dataclass(frozen=True)
@@ -94,15 +105,20 @@ def start_server(folder: Path, port: int, access_key: str, secret_key: str) -> s
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
+    return process if comes_up(process, port, log) else None
+
+
+def comes_up(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
+    """Wait until a server answers; False if it ends instead."""
     deadline = time.monotonic() + START_SECONDS
     while not answers(port):
         if process.poll() is not None:
-            return None
+            return False
         if time.monotonic() > deadline:
             stop(process)
-            pytest.fail(f"SeaweedFS did not answer within {START_SECONDS} s:\n{log.read_text()[-2000:]}")
+            pytest.fail(f"the server did not answer within {START_SECONDS} s:\n{log.read_text()[-2000:]}")
         time.sleep(0.1)
-    return process
+    return True
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -130,24 +146,21 @@ def answers(port: int) -> bool:
     return False
 
 
-@pytest.fixture(scope="session")
-def s3_admin(s3_server):
-    """A plain boto3 client of the server, to look at what the code under test left there."""
+def admin_of(server: S3Server):
     import boto3  # noqa: PLC0415 - up to a second of CPU time, for tests that use S3 only
 
     return boto3.client(
         "s3",
-        endpoint_url=s3_server.endpoint,
-        aws_access_key_id=s3_server.access_key,
-        aws_secret_access_key=s3_server.secret_key,
+        endpoint_url=server.endpoint,
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
         region_name="us-east-1",
     )
 
 
-@pytest.fixture
-def s3_environment(s3_server, monkeypatch) -> dict[str, str]:
-    """Point boto3's own chain at the server, in this process; returned for subprocesses."""
-    wanted = s3_server.environment
+def lead_to(server: S3Server, monkeypatch) -> dict[str, str]:
+    """Point boto3's own chain at a server, in this process; returned for subprocesses."""
+    wanted = server.environment
     for name in list(os.environ):
         if name not in wanted:
             monkeypatch.delenv(name)
@@ -156,9 +169,66 @@ def s3_environment(s3_server, monkeypatch) -> dict[str, str]:
     return wanted
 
 
+@pytest.fixture(scope="session")
+def s3_admin(s3_server):
+    """A plain boto3 client of the server, to look at what the code under test left there."""
+    return admin_of(s3_server)
+
+
+@pytest.fixture
+def s3_environment(s3_server, monkeypatch) -> dict[str, str]:
+    """What leads to the server."""
+    return lead_to(s3_server, monkeypatch)
+
+
 @pytest.fixture
 def bucket(s3_admin, s3_environment) -> str:  # noqa: ARG001 - the environment is wanted, not its value
     """A new bucket, with the environment that leads to it."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     s3_admin.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture(scope="session")
+def old_minio(tmp_path_factory) -> Iterator[S3Server]:
+    """A server that ignores conditional writes, ended with the session."""
+    folder = tmp_path_factory.mktemp("old-minio")
+    access_key, secret_key = "test-access-key", uuid.uuid4().hex
+    for port in random.sample(PORTS, START_ATTEMPTS):
+        if not is_free(port):
+            continue
+        process = start_gateway(folder / str(port), port, access_key, secret_key)
+        if comes_up(process, port, folder / str(port) / "output.log"):
+            break
+    else:
+        pytest.fail("the JuiceFS gateway did not start")
+    yield S3Server(f"http://127.0.0.1:{port}", access_key, secret_key, folder)
+    stop(process)
+
+
+@pytest.fixture(scope="session")
+def old_minio_admin(old_minio):
+    """A plain boto3 client of it."""
+    return admin_of(old_minio)
+
+
+@pytest.fixture
+def old_minio_environment(old_minio, monkeypatch) -> dict[str, str]:
+    """What leads to it."""
+    return lead_to(old_minio, monkeypatch)
+
+
+@pytest.fixture
+def old_minio_bucket(old_minio_admin, old_minio_environment) -> str:  # noqa: ARG001 - it is wanted, not its value
+    """A new bucket there, with the environment that leads to it."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    old_minio_admin.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def faulty_network(bucket, s3_server, monkeypatch) -> Iterator[FaultyNetwork]:  # noqa: ARG001 - after `bucket`
+    """Lead boto3's requests through a network that can fail."""
+    with open_faulty_network(s3_server.endpoint) as network:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", network.endpoint)
+        yield network

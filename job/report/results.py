@@ -122,7 +122,7 @@ def _lines(results: RunResults) -> Sequence[str]:
         f"best hyperparameters: {_listed(manifest.best_hyperparameters)}",
         f"validation: {_listed(manifest.scores.validation)}",
         f"test: {_listed(manifest.scores.test)}",
-        f"model: {results.url}/{MODEL_KERAS}",
+        f"model: {results.url}/{manifest.artifacts_prefix}{MODEL_KERAS}",
         failed,
     )
 

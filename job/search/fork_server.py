@@ -8,11 +8,17 @@ holds it to that). It ends when the driver does.
 
 import multiprocessing
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+from typing import Any
 
+# For `/workers-xxxxxxxx/listener-xxxxxxxx`.
+_LONGEST_FOLDER = 107 - 36
+_SHORT_FOLDER = "/tmp"  # noqa: S108 - a folder with a random name is made in it, for its owner alone
 _PRELOADED = ["job.search.worker_imports"]
 
 
@@ -22,8 +28,27 @@ def worker_context() -> ForkServerContext:
     context.set_forkserver_preload(_PRELOADED)
     # NumPy's and SciPy's BLAS would start threads as they are imported; trials have one core each.
     with _environment("OPENBLAS_NUM_THREADS", "1"):
+        _process_configuration()["tempdir"] = _socket_folder()
         forkserver.ensure_running()
     return context
+
+
+def _process_configuration() -> dict[str, Any]:
+    """Where `multiprocessing` keeps the folder of its sockets.
+
+    Left alone it makes one in `tempfile`'s folder and deletes it when the process ends: by then the scratch folder,
+    where temporary files go, may be gone, and that it was is reported as an error.
+    """
+    configuration: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]  # noqa: SLF001
+    return configuration
+
+
+def _socket_folder() -> str:
+    """A new folder whose path leaves room for a socket's name: the kernel takes 107 bytes in all."""
+    folder = tempfile.gettempdir()
+    return tempfile.mkdtemp(
+        prefix="workers-", dir=folder if len(os.fsencode(folder)) <= _LONGEST_FOLDER else _SHORT_FOLDER
+    )
 
 
 def fork_server_pid() -> int | None:
@@ -35,6 +60,9 @@ def fork_server_pid() -> int | None:
 def end_fork_server() -> None:
     """End the fork server and wait for its end: the memory that it holds is of use to what follows."""
     forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001 - typeshed leaves out what is private
+    folder = _process_configuration().pop("tempdir", None)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

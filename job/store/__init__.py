@@ -6,6 +6,7 @@
 The contract is in `job.store.protocol`. boto3 is imported when an `s3://` URL is opened, and not before.
 """
 
+from job.store.conditions import LookFirstStore, honours_conditions
 from job.store.local import LocalStore
 from job.store.options import Encryption, StorageOptions
 from job.store.protocol import ListedObject, ObjectInfo, ObjectStore, StoredFile, StoredObject
@@ -14,11 +15,13 @@ from job.store.urls import LocalLocation, parse_store_url, split_object_url
 __all__ = [
     "Encryption",
     "ListedObject",
+    "LookFirstStore",
     "ObjectInfo",
     "ObjectStore",
     "StorageOptions",
     "StoredFile",
     "StoredObject",
+    "honours_conditions",
     "open_store",
     "split_object_url",
 ]

@@ -9,7 +9,9 @@ Rules that hold for every implementation, and that `tests/store` checks for each
 - A write that has returned is durable: it survives the process and, on a local disk, a power cut.
 - `put_if_absent` and `replace_if_match` are atomic against every other writer of the same key: of any
   number of racing callers exactly one succeeds, the others raise PreconditionFailedError. Where one raises
-  StoreError (the server did not answer), whether it wrote is not known.
+  StoreError (the server did not answer), whether it wrote is not known. Where an answer is lost on the way and another
+  writer replaces the object before its author can look, a success is reported as a loss.
+  Not every S3 server can do that; `job.store.conditions` finds out, and has what stands in for it.
 - `etag` identifies an object's content for `replace_if_match` and nothing else; it is opaque. Taking it may
   cost reading the object, which is why `list` does not give it.
 - After a write has returned, `get`, `stat` and `list` show it.

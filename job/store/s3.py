@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 # s3transfer, which boto3 moves files with, ships no types.
 from s3transfer.exceptions import S3DownloadFailedError  # type: ignore[import-untyped]
 
-from job.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from job.errors import ConditionsUnsupportedError, ObjectNotFoundError, PreconditionFailedError, StoreError
 from job.store.files import HashingReader, HashingWriter, unfinished_file
 from job.store.keys import check_folder, check_key, check_prefix, is_key
 from job.store.options import StorageOptions
@@ -32,6 +32,7 @@ from job.store.s3_errors import (
     explain,
     is_failed_condition,
     is_missing_object,
+    is_unsupported,
     may_lack_its_reason,
     was_retried,
     without_password,
@@ -43,7 +44,7 @@ PARALLEL_PARTS = 4
 
 # How often a read begins anew: botocore retries requests, but not an answer whose body broke off half-way,
 # nor a large object that was replaced while its parts were read.
-_READ_ATTEMPTS = 3
+_READ_ATTEMPTS = 5
 _BROKEN_BODIES = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 # The name under which a conditional write leaves its own mark in the object's metadata.
@@ -224,6 +225,10 @@ class S3Store:
                     **target, Body=data, Metadata={_WRITE_ID: write_id}, **self._written_with, **condition
                 )
             except ClientError as error:
+                if is_unsupported(error):
+                    raise ConditionsUnsupportedError(
+                        f"cannot write {self._url_of(key)}: the server does not implement conditional writes"
+                    ) from error
                 if not is_failed_condition(error):
                     raise
                 if was_retried(error) and self._wrote(key, write_id):

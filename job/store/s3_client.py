@@ -20,7 +20,9 @@ from job.version import VERSION
 
 S3Client: TypeAlias = Any  # boto3 makes its clients at run time; they have no type to import
 
-REQUEST_ATTEMPTS = 5
+# With one request in five failing at random, about one in 100,000 fails for good. botocore's pauses add up to about 2 s
+# where the server does not answer or answers 500, and to half a minute where it asks to be spared (429, 503 SlowDown).
+REQUEST_ATTEMPTS = 7
 CONNECT_TIMEOUT_SECONDS = 10
 # Servers may queue conditional writes of one key for seconds.
 READ_TIMEOUT_SECONDS = 60

@@ -124,6 +124,11 @@ def is_failed_condition(error: Exception) -> bool:
     return status_of(error) == _PRECONDITION_FAILED or is_missing_object(error)
 
 
+def is_unsupported(error: Exception) -> bool:
+    """Whether the server does not implement what the request asks for."""
+    return status_of(error) == _NOT_IMPLEMENTED
+
+
 def may_lack_its_reason(error: Exception) -> bool:
     """Whether this may be a refused HEAD request, whose answer has no body to say why."""
     status = status_of(error)
@@ -178,10 +183,7 @@ def _explain_answer(error: Exception, failure: str, bucket: str) -> JobError:
         reason = refusal.reason.format(bucket=bucket)
         return AccessError(f"{failure}: {reason} ({code}){quotation}", advice=refusal.advice)
     if status == _NOT_IMPLEMENTED:
-        return StoreError(
-            f"{failure}: the server does not implement this request ({code})",
-            advice="Conditional writes (If-None-Match, If-Match) are needed: use a server that has them.",
-        )
+        return StoreError(f"{failure}: the server does not implement this request ({code})")
     return StoreError(f"{failure}: {shown(error)}")
 
 

@@ -5,9 +5,11 @@ import random
 import threading
 
 import pytest
+from faults.proxy import Answer
 
 from job.errors import AccessError, ObjectNotFoundError, PreconditionFailedError, StoreError
 from job.store import StorageOptions, StoredFile, open_store
+from job.store.s3_client import REQUEST_ATTEMPTS
 
 LARGE = random.Random(0).randbytes(20_000_001)  # noqa: S311 - test data
 THREE_PARTS = StorageOptions(part_bytes=8 * 2**20)
@@ -90,12 +92,12 @@ def test_an_object_replaced_during_its_download_is_downloaded_anew(faulty_networ
     assert stored == StoredFile(len(other), hashlib.sha256(other).hexdigest())
 
 
-def test_a_failed_multipart_upload_leaves_nothing(faulty_network, answer, bucket, s3_admin, tmp_path):
+def test_a_failed_multipart_upload_leaves_nothing(faulty_network, bucket, s3_admin, tmp_path):
     """Where a part cannot be sent, no object appears and the parts already sent are thrown away."""
     source = tmp_path / "source"
     source.write_bytes(LARGE)
     store = open_store(f"s3://{bucket}")
-    faulty_network.before = lambda _method, path: answer(403, "AccessDenied") if "partNumber=2" in path else None
+    faulty_network.before = lambda _method, path: Answer(403, "AccessDenied") if "partNumber=2" in path else None
 
     with pytest.raises(AccessError, match="access denied"):
         store.put_file("key", source)
@@ -173,10 +175,10 @@ def test_an_object_removed_after_a_lost_answer_counts_as_lost(faulty_network, bu
 
 
 @pytest.mark.parametrize("code", ["ConditionalRequestConflict", "OperationAborted"])
-def test_a_conflicting_write_is_tried_again(faulty_network, answer, bucket, code):
+def test_a_conflicting_write_is_tried_again(faulty_network, bucket, code):
     """409 means that a concurrent write was in the way and ours was not carried out: it is sent again."""
     store = open_store(f"s3://{bucket}")
-    conflicts = iter([answer(409, code)] * 2)
+    conflicts = iter([Answer(409, code)] * 2)
     faulty_network.before = lambda _method, _path: next(conflicts, None)
 
     store.put_if_absent("key", b"mine")
@@ -184,23 +186,23 @@ def test_a_conflicting_write_is_tried_again(faulty_network, answer, bucket, code
     assert store.get("key").data == b"mine"
 
 
-def test_conflicts_without_end_are_a_store_error(faulty_network, answer, bucket):
+def test_conflicts_without_end_are_a_store_error(faulty_network, bucket):
     """A write that is always in somebody's way ends with a transient error after a limited number of attempts."""
     store = open_store(f"s3://{bucket}")
     requests = []
 
     def conflict(method, path):
         requests.append((method, path))
-        return answer(409, "ConditionalRequestConflict")
+        return Answer(409, "ConditionalRequestConflict")
 
     faulty_network.before = conflict
 
     with pytest.raises(StoreError, match="ConditionalRequestConflict"):
         store.put_if_absent("key", b"mine")
-    assert len(requests) == 5
+    assert len(requests) == REQUEST_ATTEMPTS
 
 
-def test_a_failing_server_is_asked_again(faulty_network, answer, bucket):
+def test_a_failing_server_is_asked_again(faulty_network, bucket):
     """Transient answers (503, 500) are retried without the caller's notice, for every method."""
     store = open_store(f"s3://{bucket}")
     failing = set()
@@ -209,7 +211,7 @@ def test_a_failing_server_is_asked_again(faulty_network, answer, bucket):
         if (method, path) in failing:
             return None
         failing.add((method, path))
-        return answer(503, "SlowDown")
+        return Answer(503, "SlowDown")
 
     faulty_network.before = fail_first
     store.put("key", b"data")

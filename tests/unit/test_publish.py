@@ -9,9 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from job.errors import AccessError, LockedError, PreconditionFailedError, StateConflictError, StoreError
-from job.layout import FAILURE, LEASE, MANIFEST, RunLayout, latest_key, log_segment
+from job.layout import FAILURE, LEASE, MANIFEST, RunLayout, latest_key, log_segment, start_prefix
 from job.lease import RunLease
-from job.publish import Publication, read_manifest, write_failure
+from job.publish import Publication, open_publication, read_manifest, write_failure
 from job.records import (
     DataSummary,
     Failure,
@@ -25,7 +25,7 @@ from job.records import (
     SplitSummary,
     artifact_of,
 )
-from job.store import LocalStore
+from job.store import LocalStore, LookFirstStore
 
 START = datetime(2026, 1, 31, 3, 0, tzinfo=UTC)
 
@@ -347,3 +347,67 @@ def test_urls_are_what_a_person_would_type(tmp_path):
     """An artifact's URL is the store's, the run's and its own name."""
     publication = publication_of(LocalStore(tmp_path))
     assert publication.url("model/model.keras") == f"{tmp_path}/nightly/runs/one/model/model.keras"
+
+
+def start_of(store, start, run_id="one"):
+    """A start of a run on a server that ignores conditional writes."""
+    return Publication(LookFirstStore(store), RunLayout("nightly", run_id), prefix=start_prefix(start))
+
+
+def test_where_conditions_are_ignored_artifacts_have_names_of_their_start(store):
+    """Artifacts, and copies of what starts share, lie under the start's prefix; records and logs do not."""
+    publication = start_of(store, "a")
+    publication.write("summary.md", b"# done")
+    publication.write("logs/job-a-00000.jsonl", b"{}\n")
+    publication.write_once("spec.json", b"{}")
+    publication.write_once("trials/t.json", b"{}")
+    publication.finish(manifest_of(publication))
+
+    manifest = read_manifest(store, publication.layout)
+    assert set(manifest.artifacts) == {"starts/a/summary.md", "starts/a/spec.json", "logs/job-a-00000.jsonl"}
+    for name, artifact in manifest.artifacts.items():
+        assert artifact == artifact_of(store.get(publication.layout.key(name)).data)
+    assert {"spec.json", "trials/t.json", "manifest.json"} <= {
+        entry.key.removeprefix(publication.layout.prefix) for entry in store.list(publication.layout.prefix)
+    }
+    assert publication.url("summary.md").endswith("/nightly/runs/one/starts/a/summary.md")
+    assert publication.url("manifest.json").endswith("/nightly/runs/one/manifest.json")
+
+
+def test_where_conditions_are_ignored_two_starts_cannot_make_a_false_manifest(store):
+    """Whichever of two manifests stands, what it names is as it states, and the other start is told."""
+    first, second = start_of(store, "a"), start_of(store, "b")
+    for publication, text in ((first, b"first"), (second, b"second")):
+        publication.write("summary.md", text)
+        publication.write_once("spec.json", b"{}") or publication.read_own("spec.json")
+    first.finish(manifest_of(first))
+    assert not second.finish(manifest_of(second))
+
+    manifest = read_manifest(store, first.layout)
+    assert set(manifest.artifacts) == {"starts/a/summary.md", "starts/a/spec.json"}
+    for name, artifact in manifest.artifacts.items():
+        assert artifact == artifact_of(store.get(first.layout.key(name)).data)
+
+
+def test_a_manifest_that_was_replaced_at_once_is_noticed(store, monkeypatch):
+    """Where both starts saw no manifest and the other's came last, this one has not published."""
+    first, second = start_of(store, "a"), start_of(store, "b")
+    put = store.put
+
+    def overtaken(key, data):
+        put(key, data)
+        if key.endswith(MANIFEST):
+            put(key, manifest_of(second).to_json() + b"\n")
+
+    monkeypatch.setattr(store, "put", overtaken)
+    assert not first.finish(manifest_of(first))
+
+
+def test_a_store_that_honours_conditions_needs_no_prefix(store):
+    """Opened on a directory, a publication keeps the plain names and warns of nothing."""
+    publication = open_publication(store, RunLayout("nightly", "one"))
+    with capture_logs() as events:
+        publication.warn_of_ignored_conditions()
+    assert publication.prefix == ""
+    assert events == []
+    assert list(store.list()) == []

@@ -1,0 +1,111 @@
+"""Servers that ignore conditional writes: how they are found out, and what stands in for the conditions there.
+
+Some S3 servers (older MinIO, and gateways built from it) answer 200 to `If-None-Match` and replace the object all the
+same; others answer 501. Nothing but trying tells.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from job.errors import ConditionsUnsupportedError, PreconditionFailedError
+from job.store.protocol import ListedObject, ObjectInfo, ObjectStore, StoredFile, StoredObject
+
+_PROBE = b"tuning-job checks whether writes may have conditions here\n"
+# An etag that no content has.
+_OTHER_ETAG = f'"{"0" * 32}"'
+
+
+def honours_conditions(store: ObjectStore, key: str) -> bool:
+    """Whether a store keeps its promise for `put_if_absent` and `replace_if_match`.
+
+    Args:
+        store: the store to try.
+        key: of an object that nobody else uses; it is written and deleted.
+    """
+    try:
+        store.put_if_absent(key, _PROBE)
+        return _refuses_existing(store, key) and _refuses_changed(store, key)
+    except ConditionsUnsupportedError:
+        return False
+    finally:
+        store.delete(key)
+
+
+def _refuses_existing(store: ObjectStore, key: str) -> bool:
+    try:
+        store.put_if_absent(key, _PROBE)
+    except PreconditionFailedError:
+        return True
+    return False
+
+
+def _refuses_changed(store: ObjectStore, key: str) -> bool:
+    try:
+        store.replace_if_match(key, _PROBE, _OTHER_ETAG)
+    except PreconditionFailedError:
+        return True
+    return False
+
+
+class LookFirstStore:
+    """An ObjectStore over one that ignores conditions: it looks, then writes.
+
+    One writer alone sees what the contract promises. Of racing writers several may succeed, and the last one's object
+    stays; it is whole. Who depends on exactly one winner must not use this.
+
+    Args:
+        store: where the objects are.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    @property
+    def url(self) -> str:
+        """See ObjectStore."""
+        return self._store.url
+
+    def get(self, key: str) -> StoredObject:
+        """See ObjectStore."""
+        return self._store.get(key)
+
+    def get_file(self, key: str, path: Path, *, version: str | None = None) -> StoredFile:
+        """See ObjectStore."""
+        return self._store.get_file(key, path, version=version)
+
+    def stat(self, key: str) -> ObjectInfo | None:
+        """See ObjectStore."""
+        return self._store.stat(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        """See ObjectStore."""
+        self._store.put(key, data)
+
+    def put_file(self, key: str, path: Path) -> StoredFile:
+        """See ObjectStore."""
+        return self._store.put_file(key, path)
+
+    def put_if_absent(self, key: str, data: bytes) -> None:
+        """Write where a look has found nothing; raises PreconditionFailedError otherwise."""
+        if self._store.stat(key) is not None:
+            raise PreconditionFailedError(f"{self.url}/{key} exists already")
+        self._store.put(key, data)
+
+    def replace_if_match(self, key: str, data: bytes, etag: str) -> None:
+        """Replace what a look has found unchanged; raises PreconditionFailedError otherwise."""
+        current = self._store.stat(key)
+        if current is None or current.etag != etag:
+            raise PreconditionFailedError(f"{self.url}/{key} has changed since it was read")
+        self._store.put(key, data)
+
+    def list(self, prefix: str = "") -> Iterator[ListedObject]:
+        """See ObjectStore."""
+        return self._store.list(prefix)
+
+    def list_folders(self, prefix: str) -> Iterator[str]:
+        """See ObjectStore."""
+        return self._store.list_folders(prefix)
+
+    def delete(self, key: str) -> None:
+        """See ObjectStore."""
+        self._store.delete(key)
