@@ -35,8 +35,9 @@ $(STAMP): $(LOCK) pyproject.toml
 run: setup  ## Run the job on its embedded default: digits, offline, into ./runs
 	$(BIN)/python -m job run $(ARGS)
 
+# One process per core; a file's tests stay together, because they share servers and data.
 test: lint  ## Lint, type-check and run every test
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
 
 test-kill: setup  ## Kill a run N times at random moments and compare it with an uninterrupted one
 	$(BIN)/python -m pytest tests/functional/test_kill.py --kills=$(N) $(addprefix --kill-seed=,$(SEED)) \

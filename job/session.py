@@ -129,6 +129,8 @@ def work_on(
             spec.logs.upload_interval.total_seconds(),
         )
         run = Run(spec, settings, publication, console, segments, uploads, scratch)
+        # A trial may take hours, and would be trained for nothing.
+        run.lease.tell_of_loss(interruption.interrupt)
         token = run.lease.token
         get_logger().info(
             "run started", name=spec.name, output=publication.url(""), token=token, scratch=str(scratch.folder)

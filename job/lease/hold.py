@@ -56,6 +56,7 @@ class RunLease:
         self._elapsed_before = 0.0
         self._started = 0.0
         self._lost: LockedError | None = None
+        self._on_loss: Callable[[LockedError], None] | None = None
         self._is_given_back = False
         # Renewing and giving back exclude each other.
         self._writing = threading.Lock()
@@ -83,6 +84,12 @@ class RunLease:
     def lost(self) -> bool:
         """Whether another process has taken the run over."""
         return self._lost is not None
+
+    def tell_of_loss(self, on_loss: Callable[[LockedError], None]) -> None:
+        """Have somebody told, from the lease's thread, as soon as another process has taken the run over."""
+        self._on_loss = on_loss
+        if self._lost is not None:
+            on_loss(self._lost)
 
     def check(self) -> None:
         """Refuse to go on once the lease is known to be lost; asks nobody, costs nothing.
@@ -258,4 +265,6 @@ class RunLease:
             f"run {self._run_id} is not this process's any more: {what}",
             advice="nothing is lost; the same command goes on once no other process has the run",
         )
+        if self._on_loss is not None:
+            self._on_loss(self._lost)
         get_logger().error("lease lost", reason=self._lost.message)

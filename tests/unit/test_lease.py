@@ -230,6 +230,20 @@ def test_a_holder_that_was_taken_over_stops(dead, newcomer, store):
     newer.confirm()
 
 
+def test_a_loss_is_told_to_who_wants_to_know(dead, newcomer):
+    """Whoever asked is told when the loss is noticed, or at once where it is known already."""
+    told = []
+    dead.tell_of_loss(told.append)
+    newcomer().acquire()
+    dead.link.down = False
+    assert not told
+    with pytest.raises(LockedError):
+        dead.confirm()
+    (loss,) = told
+    dead.tell_of_loss(told.append)
+    assert told == [loss, loss]
+
+
 def test_an_outage_does_not_lose_the_lease(newcomer, store):
     """While the store does not answer the lease is neither lost nor renewed; afterwards it is still ours."""
     lease = newcomer()
