@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 # What may differ between two runs of the same spec and seed.
-_OF_THE_RUN = ("seconds", "worker", "attempts", "token")
+_OF_THE_RUN = ("checksum", "seconds", "worker", "attempts", "token")
 
 
 @dataclass(frozen=True)
