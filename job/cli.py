@@ -16,6 +16,7 @@ from job.commands.output import echo_json, show_tables
 from job.errors import EXIT_UNFORESEEN, JobError, SpecError
 from job.resolve import require_access, resolve_run_id, resolve_spec
 from job.settings import Settings, read_settings
+from job.signals import signals_as_errors
 from job.spec.overrides import Override, parse_assignment
 from job.spec.redaction import redact_text
 from job.version import VERSION
@@ -123,19 +124,21 @@ def run(
     assignments: SetOption = None,
 ) -> None:
     """Run the job: search, retrain, evaluate, publish."""
-    settings = _settings(ctx)
-    try:
-        overrides = _overrides(assignments)
-        if output is not None:
-            overrides.append(Override("--output", ("output",), output))
-        resolved = resolve_spec(settings, spec=spec, overrides=overrides)
-        chosen_id = resolve_run_id(settings, run_id)
-    except JobError as error:
-        _log_failure(error)
-        raise
-    from job.pipeline import run_job  # noqa: PLC0415 - see the module's text
+    # As PID 1 of a container this process would not hear them.
+    with signals_as_errors():
+        settings = _settings(ctx)
+        try:
+            overrides = _overrides(assignments)
+            if output is not None:
+                overrides.append(Override("--output", ("output",), output))
+            resolved = resolve_spec(settings, spec=spec, overrides=overrides)
+            chosen_id = resolve_run_id(settings, run_id)
+        except JobError as error:
+            _log_failure(error)
+            raise
+        from job.pipeline import run_job  # noqa: PLC0415 - see the module's text
 
-    run_job(resolved, settings, chosen_id)
+        run_job(resolved, settings, chosen_id)
 
 
 @app.command()

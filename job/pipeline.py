@@ -22,6 +22,7 @@ from job.resolve import require_access, storage_options
 from job.run_choice import already_published, new_run_id, open_run, unfinished_runs
 from job.run_state import RunState
 from job.run_uploads import RunUploads
+from job.scratch import scratch_root
 from job.search.executors import open_executor
 from job.search.trial_plan import trial_plan
 from job.session import Run, failure_logged, require_disk, work_on
@@ -61,6 +62,7 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
         if given is not None and already_published(spec, Publication(store, RunLayout(spec.name, given))):
             return
         require_access(spec)
+        require_disk(spec, scratch_root(settings.scratch))
     if given is None and _went_on(spec, settings, store, console):
         return
     chosen = given or new_run_id()
@@ -108,7 +110,7 @@ def _tune(run: Run) -> None:
         pins = ObjectPins({} if pinned is None else pinned.objects)
         dataset = load_dataset(run.spec.data, seed=run.spec.seed, scratch=run.scratch.folder, pins=pins)
         get_logger().info("data ready", **dataset.profile(), notes=dataset.notes)
-    require_disk(run.spec, run.scratch, dataset)
+    require_disk(run.spec, run.scratch.folder, dataset)
     uploads.copies.restore(
         run.spec.storage.outage_patience.total_seconds(), anew=not run.scratch.follows(run.lease.token)
     )

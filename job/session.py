@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from job import layout
@@ -79,14 +80,24 @@ def failure_logged() -> Iterator[None]:
         raise
 
 
-def require_disk(spec: JobSpec, scratch: Scratch, dataset: "Dataset | None" = None) -> None:
-    """Refuse to start what will not fit: as far as it is known before the data is read, and again once that is."""
+def require_disk(spec: JobSpec, folder: Path, dataset: "Dataset | None" = None) -> None:
+    """Refuse to start what will not fit: as far as it is known before the data is read, and again once that is.
+
+    Args:
+        spec: the run's.
+        folder: of its scratch data, or the folder that this will be made in.
+        dataset: the data, once it is read.
+
+    Raises:
+        StoreError: there is too little room.
+    """
+    folder = next(path for path in (folder, *folder.parents) if path.exists())
     slots = slot_count(spec, available_resources())
     if dataset is None:
-        require_space(scratch.folder, disk_needs(spec, slots, known_shape(spec)).known)
+        require_space(folder, disk_needs(spec, slots, known_shape(spec)).known)
     else:
         shape = DataShape(dataset.rows, dataset.preparation.input_shape, 1, len(dataset.class_names))
-        require_space(scratch.folder, disk_needs(spec, slots, shape).checkpoints or 0)
+        require_space(folder, disk_needs(spec, slots, shape).checkpoints or 0)
 
 
 def work_on(
@@ -113,7 +124,6 @@ def work_on(
         opened.callback(_lease_of(publication).release)
         with failure_logged(), signals_as_errors():
             scratch = opened.enter_context(claim_scratch(scratch_root(settings.scratch), publication.url("")))
-            require_disk(spec, scratch)
         interruption = Interruption()
         uploads = opened.enter_context(
             open_uploads(

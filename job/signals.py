@@ -53,12 +53,13 @@ class _Handler:
         self.may_raise = True
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
-        if self.error is not None:
-            os._exit(self.error.exit_code)
+        if _received:
+            os._exit(_received[0].exit_code)
         if number == signal.SIGTERM:
             self.error = Preempted("stopped by SIGTERM", advice=_ADVICE)
         else:
             self.error = InterruptedByUser("stopped by SIGINT", advice=_ADVICE)
+        _received.append(self.error)
         request_stop()
         if _graces:
             _graces[-1].begin(self.error.exit_code)
@@ -68,6 +69,8 @@ class _Handler:
 
 _handlers: list[_Handler] = []
 _graces: list[_Grace] = []
+# What the first signal asked for, while any block is open.
+_received: list[JobError] = []
 
 
 @contextmanager
@@ -97,7 +100,9 @@ def signals_as_errors() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    clear_stop_request()
+    if not _handlers:
+        clear_stop_request()
+        _received.clear()
     handler = _Handler()
     previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
     _handlers.append(handler)

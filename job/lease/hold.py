@@ -171,8 +171,12 @@ class RunLease:
                 return
             now = self._stored.read()
             renewed = self._renewed(memory)
-            # A refusal may follow a write of our own that went through: who wrote last decides.
-            if self._is_mine(now) and not self._stored.write_over(now, renewed):
+            # Where somebody deleted it, or a volume is away and back, nobody else has it either: it is put back.
+            if now is None or self._is_mine(now):
+                if self._stored.write_over(now, renewed):
+                    self._mine = renewed
+                    return
+                # A refusal may follow a write of our own that went through: who wrote last decides.
                 now = self._stored.read()
             if not self._is_mine(now):
                 self._lose(now)

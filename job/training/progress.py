@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from job.errors import StoreError
+from job.disk import clear_disk_errors
 from job.stop_request import TrainingPausedError, stop_requested
 from job.training.checkpoint import Checkpoint
 
@@ -50,7 +50,7 @@ class ProgressFiles:
 
         Raises:
             TrainingPausedError: the process was asked to stop; the state is written.
-            StoreError: the disk did not take the write before.
+            StoreError: the disk was too full for the write before.
         """
         if stop_requested():
             self._write(take())
@@ -65,17 +65,12 @@ class ProgressFiles:
         self._writing = self._writer.submit(write)
 
     def finish(self) -> None:
-        """Wait for the last write. Raises StoreError if the disk did not take it."""
+        """Wait for the last write. Raises StoreError if the disk is full, OSError if it fails otherwise."""
         writing, self._writing = self._writing, None
         if writing is None:
             return
-        try:
+        with clear_disk_errors(self.last):
             writing.result()
-        except OSError as error:
-            raise StoreError(
-                f"cannot write checkpoint {self.last}: {error.strerror or error}",
-                advice="free some space there, or set JOB_SCRATCH to a folder with more; the same run id goes on",
-            ) from error
 
     def _write(self, checkpoint: Checkpoint) -> None:
         best, self._unwritten_best = self._unwritten_best, None

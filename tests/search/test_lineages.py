@@ -225,7 +225,8 @@ def test_a_stopped_lineage_whose_checkpoint_is_lost_stops_again(setting):
         early_stopping=EarlyStopping(1),
     )
     first, second = (run_trial(request_for(rung, values=STILL), stopping) for rung in (0, 1))
-    last_checkpoint(stopping.checkpoints, first.trial_id).unlink()
+    for record in (first, second):
+        last_checkpoint(stopping.checkpoints, record.trial_id).unlink()
     again = run_trial(request_for(1, values=STILL), stopping)
     assert again.executions == second.executions
     assert (again.score, again.best_epoch) == (second.score, second.best_epoch)
@@ -236,6 +237,7 @@ def test_an_unreadable_checkpoint_costs_time_only(setting):
     records, whole = train_both_ways(setting)
     path = last_checkpoint(setting.checkpoints, records[1].trial_id)
     path.write_bytes(path.read_bytes()[:100])
+    last_checkpoint(setting.checkpoints, records[2].trial_id).unlink()
     with capture_logs() as events:
         again = run_trial(request_for(2), setting)
     assert [event["event"] for event in events if event["log_level"] == "warning"] == ["checkpoint not used"]

@@ -267,7 +267,8 @@ def test_an_outage_holds_up_no_trial(starts):
 def test_a_lost_lease_starts_no_trial(starts):
     """Whoever has lost the run starts nothing in it."""
     start = starts.start()
-    starts.store.delete(RUN.key(LEASE))
+    other = start.lease.current.model_copy(update={"token": 2, "holder": "other"})
+    starts.store.put(RUN.key(LEASE), other.to_json())
     with pytest.raises(LockedError):
         start.lease.confirm()
     with pytest.raises(LockedError):

@@ -306,13 +306,25 @@ def test_an_interrupted_start_leaves_nothing_behind(dead, newcomer, store):  # n
     assert (stored(store).token, stored(store).state) == (1, "held")
 
 
-def test_a_deleted_lease_is_lost(newcomer, store):
-    """A holder whose lease somebody deleted stops, rather than writing into a run that may be somebody else's."""
+def test_a_deleted_lease_is_put_back(newcomer, store):
+    """A holder whose lease somebody deleted goes on: nobody else has the run."""
     lease = newcomer()
     lease.acquire()
     store.delete(KEY)
-    with pytest.raises(LockedError, match="deleted"):
+    lease.confirm()
+    assert not lease.lost
+    assert stored(store).token == lease.token
+
+
+def test_a_lease_that_was_deleted_and_taken_is_lost(newcomer, store):
+    """Whoever came between the deletion and the next heartbeat has the run."""
+    lease, other = newcomer(), newcomer()
+    lease.acquire()
+    store.delete(KEY)
+    other.acquire()
+    with pytest.raises(LockedError):
         lease.confirm()
+    other.confirm()
 
 
 @pytest.mark.parametrize("garbage", [b"", b"not json", b"{}", b"[]"])

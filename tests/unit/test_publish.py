@@ -15,6 +15,7 @@ from job.publish import Publication, open_publication, read_manifest, write_fail
 from job.records import (
     DataSummary,
     Failure,
+    Lease,
     Lineage,
     Manifest,
     Pointer,
@@ -193,13 +194,20 @@ def leased(store):
     return publication
 
 
+def take_over(publication):
+    """Somebody else has the run from now on."""
+    key = publication.layout.key(LEASE)
+    lease = Lease.model_validate_json(publication.store.get(key).data)
+    publication.store.put(key, lease.model_copy(update={"token": lease.token + 1, "holder": "other"}).to_json())
+
+
 def test_a_lost_lease_stops_every_write_but_the_log(store, tmp_path):
     """Whoever has lost the run writes no artifact and no manifest; what it has to say goes into the log."""
     publication = leased(store)
     file = tmp_path / "model.keras"
     file.touch()
     with publication.lease:
-        store.delete(publication.layout.key(LEASE))
+        take_over(publication)
         with pytest.raises(LockedError):
             publication.finish(manifest_of(publication))
         for write in (
@@ -211,14 +219,15 @@ def test_a_lost_lease_stops_every_write_but_the_log(store, tmp_path):
             with pytest.raises(LockedError):
                 write()
         publication.write(log_segment("start", 1), b"{}")
-    assert [entry.key for entry in store.list()] == [publication.layout.key(log_segment("start", 1))]
+    written = {LEASE, log_segment("start", 1)}
+    assert {entry.key for entry in store.list()} == {publication.layout.key(name) for name in written}
 
 
 def test_a_run_that_its_new_holder_has_published_is_done(store):
     """A holder that was taken over while the other published has nothing to do and no error to tell."""
     publication = leased(store)
     with publication.lease:
-        store.delete(publication.layout.key(LEASE))
+        take_over(publication)
         other = publication_of(store)
         assert other.finish(manifest_of(other))
         assert not publication.finish(manifest_of(publication, minutes=9))

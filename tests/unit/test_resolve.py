@@ -3,7 +3,9 @@
 import io
 import json
 import sys
+import tempfile
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -122,29 +124,36 @@ def test_a_long_line_is_a_document():
         resolve(spec="y" * 5000)
 
 
-def test_a_missing_document_is_named_with_what_asked_for_it(tmp_path):
+@pytest.fixture
+def short_path():
+    """A folder whose name messages quote whole, wherever pytest has its own."""
+    with tempfile.TemporaryDirectory(prefix="t-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_missing_document_is_named_with_what_asked_for_it(short_path):
     """The message has the path, and whether --spec or JOB_SPEC gave it."""
     with pytest.raises(SpecError, match=r"^--spec: there is no file .*nope\.yaml"):
-        resolve(spec=str(tmp_path / "nope.yaml"))
+        resolve(spec=str(short_path / "nope.yaml"))
     with pytest.raises(SpecError, match=r"^JOB_SPEC: the file .* cannot be read: Is a directory"):
-        resolve({"JOB_SPEC": str(tmp_path)})
+        resolve({"JOB_SPEC": str(short_path)})
 
 
-def test_local_inputs_must_exist(tmp_path, monkeypatch):
+def test_local_inputs_must_exist(short_path, monkeypatch):
     """Every missing file is reported by its field; paths are relative to the current folder."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "there.npz").touch()
-    (tmp_path / "folder.npz").mkdir()
+    monkeypatch.chdir(short_path)
+    (short_path / "there.npz").touch()
+    (short_path / "folder.npz").mkdir()
     sets = [
         "data.source=there.npz",
         "data.validation_source=folder.npz",
-        f"data.test_source=file://{tmp_path}/gone.npz",
+        f"data.test_source=file://{short_path}/gone.npz",
     ]
     with pytest.raises(SpecError) as error:
         resolve(sets=sets)
     assert problem_lines(error) == [
         'data.validation_source: expected a file, and this is none (found "folder.npz") [from --set]',
-        f'data.test_source: there is no such file (found "file://{tmp_path}/gone.npz") [from --set]',
+        f'data.test_source: there is no such file (found "file://{short_path}/gone.npz") [from --set]',
     ]
     assert resolve(sets=sets[:1]).data.source == "there.npz"
     assert resolve(sets=sets, with_local_files=False).data.validation_source == "folder.npz"

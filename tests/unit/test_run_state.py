@@ -279,7 +279,8 @@ def test_another_answer_after_a_takeover_says_who_has_the_run(start):
         lease.acquire()
         state.publication.lease = lease
         start().store_record(record_of(score=0.1))
-        state.publication.store.delete(state.publication.layout.key(LEASE))
+        other = lease.current.model_copy(update={"token": lease.token + 1, "holder": "other"})
+        state.publication.store.put(state.publication.layout.key(LEASE), other.to_json())
         with pytest.raises(LockedError):
             state.store_record(record_of(score=0.2))
 
