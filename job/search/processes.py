@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -141,13 +142,25 @@ class ProcessExecutor:
     def __init__(self, settings: list[WorkerSetting], limits: ProcessLimits) -> None:
         self._limits = limits
         context = worker_context()
-        self._slots = [_Slot(setting, context) for setting in settings]
+        # Starting a worker waits until the fork server has imported, seconds in which the driver imports, too.
+        starting = ThreadPoolExecutor(len(settings), thread_name_prefix="start-worker")
+        self._starting = [starting.submit(_Slot, setting, context) for setting in settings]
+        starting.shutdown(wait=False)
         self._ended_for: dict[int, str] = {}
 
     @property
     def slots(self) -> int:
         """How many trials run at a time."""
-        return len(self._slots)
+        return len(self._starting)
+
+    @property
+    def _slots(self) -> list[_Slot]:
+        return [slot.result() for slot in self._starting]
+
+    @property
+    def _started(self) -> list[_Slot]:
+        """Those that need not be waited for."""
+        return [slot.result() for slot in self._starting if slot.done() and slot.exception() is None]
 
     def __enter__(self) -> Self:
         return self
@@ -207,7 +220,7 @@ class ProcessExecutor:
 
     def pause(self, seconds: float) -> None:
         """Have all trials under way write their checkpoints, for so long at most."""
-        running = [slot for slot in self._slots if slot.future is not None]
+        running = [slot for slot in self._started if slot.future is not None]
         for slot in running:
             slot.ask_to_pause()
         concurrent.futures.wait([slot.future for slot in running if slot.future is not None], seconds)
@@ -220,11 +233,12 @@ class ProcessExecutor:
 
     def worker_pids(self) -> list[int]:
         """The processes of all workers that are ready."""
-        return [slot.pid for slot in self._slots if slot.pid is not None]
+        return [slot.pid for slot in self._started if slot.pid is not None]
 
     def close(self) -> None:
         """End all workers, and wait for their end."""
-        threads = [threading.Thread(target=slot.close) for slot in self._slots]
+        concurrent.futures.wait(self._starting)
+        threads = [threading.Thread(target=slot.close) for slot in self._started]
         for thread in threads:
             thread.start()
         for thread in threads:
