@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 from job import layout
 from job.attempts import Attempts
-from job.checkpoint_copies import remove_copies
-from job.errors import JobError, LockedError, StateConflictError
+from job.errors import LockedError, StateConflictError
 from job.layout import RunLayout
 from job.logs import bound, configure, get_logger
 from job.publish import Publication
 from job.records import Manifest, TrialRecord
 from job.report.summary import result_lines
 from job.resolve import require_access, storage_options
-from job.run_choice import already_published, new_run_id, open_run, unfinished_runs
+from job.run_choice import already_published, new_run_id, open_run, remove_checkpoints, unfinished_runs
 from job.run_state import RunState
 from job.run_uploads import RunUploads
 from job.scratch import scratch_root
@@ -167,16 +166,7 @@ def _tune(run: Run) -> None:
     else:
         get_logger().info("already published", manifest=run.publication.url(layout.MANIFEST))
     run.scratch.remove_at_end()
-    _remove_copies(run.publication.store, run.publication.layout)
-
-
-def _remove_copies(store: ObjectStore, run_layout: RunLayout) -> None:
-    """Delete a published run's checkpoints."""
-    try:
-        remove_copies(store, run_layout)
-    except JobError as error:
-        # The run is published; its next start tries again.
-        get_logger().warning("checkpoints not deleted", reason=error.message)
+    remove_checkpoints(run.publication)
 
 
 def _attempts(run: Run, progress: Callable[[str], str]) -> Attempts:

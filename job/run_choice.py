@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from job.errors import LockedError, ObjectNotFoundError, StateConflictError
+from job.checkpoint_copies import remove_copies
+from job.errors import JobError, LockedError, ObjectNotFoundError, StateConflictError
 from job.layout import FAILURE, MANIFEST, SPEC, RunLayout, runs_prefix
 from job.lease import RunLease
 from job.logs import get_logger
@@ -81,8 +82,18 @@ def already_published(spec: JobSpec, publication: Publication) -> bool:
             f"run {publication.layout.run_id} was published from another spec: {hashes}", advice="use another run id"
         )
     publication.settle(manifest)
+    # A process that was killed right after the manifest left them.
+    remove_checkpoints(publication)
     get_logger().info("already published", manifest=publication.url(MANIFEST))
     return True
+
+
+def remove_checkpoints(publication: Publication) -> None:
+    """Delete a published run's checkpoints. Never raises a JobError: the next start of the run tries again."""
+    try:
+        remove_copies(publication.store, publication.layout)
+    except JobError as error:
+        get_logger().warning("checkpoints not deleted", reason=error.message)
 
 
 def open_run(spec: JobSpec, store: ObjectStore, run_id: str) -> Publication | None:

@@ -38,8 +38,8 @@ class Dataset:
     """Checked, split and prepared data.
 
     Training and validation rows lie one after the other in one file each for x and y, so that training on
-    both needs no copy. All arrays are memory-mapped read-only: a process that forks shares them, one that is
-    spawned opens `prepared_file` and `labels_file` anew (a pickled memory map is a full copy).
+    both needs no copy. All arrays are memory-mapped read-only: a process that forks shares them, a worker
+    opens `prepared_file` and `labels_file` anew (a pickled memory map is a full copy).
 
     Attributes:
         train_and_validation: every row but the test split's, training rows first.

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from job.errors import LockedError, StateConflictError
-from job.layout import FAILURE, LEASE, MANIFEST, SPEC, RunLayout
+from job.layout import CHECKPOINTS_FOLDER, FAILURE, LEASE, MANIFEST, SPEC, RunLayout
 from job.lease import RunLease
 from job.publish import Publication
 from job.records import Failure, Lease
-from job.run_choice import new_run_id, open_run, unfinished_runs
+from job.run_choice import already_published, new_run_id, open_run, unfinished_runs
 from job.run_state import RunState
 from job.spec import JobSpec
 from job.store import LocalStore
@@ -35,7 +35,8 @@ class Counting(LocalStore):
         return super().stat(key)
 
     def list(self, prefix=""):
-        raise AssertionError(f"{prefix} was listed whole")
+        assert prefix.endswith(f"/{CHECKPOINTS_FOLDER}"), f"{prefix} was listed whole"
+        return super().list(prefix)
 
 
 @pytest.fixture
@@ -181,3 +182,14 @@ def test_a_run_published_meanwhile_is_not_opened(store, is_held):
     assert open_run(SPEC_OF, store, "one") is None
     holder.release()
     assert Lease.model_validate_json(store.get(layout.key(LEASE)).data).state == "released"
+
+
+def test_what_a_kill_right_after_the_manifest_left_is_removed(store):
+    """The next start of a published run deletes its checkpoints, and nothing else."""
+    publication = Publication(store, RunLayout("nightly", "one"))
+    for name in (f"{CHECKPOINTS_FOLDER}h0-b0-i000-r0.last.npz", f"{CHECKPOINTS_FOLDER}retrain-0.last.npz", SPEC):
+        store.put(publication.layout.key(name), b"content")
+    store.put(publication.layout.key(MANIFEST), manifest_for(publication.layout))
+    assert already_published(SPEC_OF, publication)
+    assert not list(store.list(publication.layout.key(CHECKPOINTS_FOLDER)))
+    assert store.get(publication.layout.key(SPEC)).data == b"content"
