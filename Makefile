@@ -65,9 +65,9 @@ bench: setup  ## Measure against bare KerasTuner, and the driver alone (a quarte
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate pyproject.toml
 lock: setup  ## Resolve the lock files anew
-	$(UV_COMPILE) --extra cpu --output-file requirements/cpu.txt
-	$(UV_COMPILE) --extra gpu --constraint requirements/cpu.txt --output-file requirements/gpu.txt
-	$(UV_COMPILE) --extra cpu --extra dev --extra tensorboard --constraint requirements/cpu.txt --output-file $(LOCK)
+	$(UV_COMPILE) --extra cpu --extra onnx --output-file requirements/cpu.txt
+	$(UV_COMPILE) --extra gpu --extra onnx --constraint requirements/cpu.txt --output-file requirements/gpu.txt
+	$(UV_COMPILE) --extra cpu --extra onnx --extra dev --extra tensorboard --constraint requirements/cpu.txt --output-file $(LOCK)
 
 clean:  ## Remove the environment, caches and local runs
 	rm -rf $(VENV) runs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
