@@ -1,8 +1,8 @@
 """The job spec: its models, how a document becomes one, and what can be wrong with it."""
 
-from job.spec.model import (
+from job.spec.model import JobSpec
+from job.spec.sections import (
     DataSpec,
-    JobSpec,
     LimitsSpec,
     LogsSpec,
     ModelSpec,

@@ -8,7 +8,8 @@ from typing import Literal
 from job.spec.datasets import DATASETS, UNSUPPORTED_DATASETS, BuiltinDataset
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
-from job.spec.model import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec, JobSpec, Objective, SearchSpec
+from job.spec.model import JobSpec
+from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec, Objective, SearchSpec
 from job.spec.space_checks import SPACE_CHECKS
 
 # What a built-in classifier logs after every epoch, and which way is better.

@@ -13,9 +13,9 @@ from job.errors import Problem
 from job.spaces import BUILDERS, Builder, spell_out
 from job.spec.document import Document, not_finite
 from job.spec.fields import Place, nearest, paths_named, place_at, root
-from job.spec.model import ModelSpec
 from job.spec.paths import Path, begins_with, format_path, parse_path
 from job.spec.redaction import redact_text, show
+from job.spec.sections import ModelSpec
 from job.spec.yaml12 import PlainValue, load_yaml, resolve_scalar
 
 SET = "--set"
