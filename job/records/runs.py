@@ -1,0 +1,186 @@
+"""Runs: what they start from, what they publish, and why they failed."""
+
+import hashlib
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from job.records.record import Hyperparameters, Record
+from job.records.trials import SearchTotals
+
+
+class Artifact(Record):
+    """One published object: size in bytes and hex SHA-256."""
+
+    size: int
+    sha256: str
+
+
+class SplitSummary(Record):
+    """Rows of one split."""
+
+    rows: int
+
+
+class DataSummary(Record):
+    """What the run was trained on."""
+
+    source: str
+    fingerprint: str
+    rows: int
+    splits: dict[str, SplitSummary]
+
+
+class SourceObject(Record):
+    """A file or object that rows come from, as it was when the run first started.
+
+    Attributes:
+        location: the spec's name of it, without credentials.
+        size: bytes; None where it is not known.
+        etag: what the store calls its content; None for a file that is read in place.
+        version: the bucket's version id; None where the bucket keeps none.
+    """
+
+    location: str
+    size: int | None
+    etag: str | None = None
+    version: str | None = None
+
+
+class EngineChoices(Record):
+    """What decides the last bits of a result, besides versions.
+
+    Attributes:
+        device: `cpu` or `gpu`.
+        cpu: the processor's model.
+        compile, precision, threads_per_trial: as the spec has them.
+    """
+
+    device: str
+    cpu: str
+    threads_per_trial: int
+    compile: str
+    precision: str
+
+
+class Inputs(Record):
+    """What a run first started from: `inputs.json`. A resumed run starts from the same, or says what has changed.
+
+    Attributes:
+        objects: by field of the spec's `data` section; built-in data sets have none.
+    """
+
+    data: DataSummary
+    versions: dict[str, str]
+    objects: dict[str, SourceObject] = Field(default_factory=dict)
+    engine: EngineChoices
+
+
+class TensorSignature(Record):
+    """One input or output: `shape` with None for the batch and other free axes, and the dtype's name."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+class Signature(Record):
+    """How to call the published model.
+
+    `class_names[i]` is what output `i` stands for; `output_kind` says whether outputs are logits or
+    probabilities.
+    """
+
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+    class_names: tuple[str, ...] | None
+    output_kind: Literal["logits", "probabilities", "values"]
+
+
+class Lineage(Record):
+    """Where a model comes from. Values that are not known are None, never guessed."""
+
+    versions: dict[str, str]
+    git_commit: str | None
+    image_digest: str | None
+    host: str
+    cpu: str | None
+    device: str
+    seed: int
+
+
+class PublishedModel(Record):
+    """Which of the candidates was published.
+
+    `origin` is `retrain` or `search`; `seed` initialised its weights; `epochs` trained it; `validation_score` is
+    None for a model that was trained on the validation split too.
+    """
+
+    origin: Literal["retrain", "search"]
+    trained_on: Literal["train", "train_and_validation"]
+    seed: int
+    epochs: int
+    validation_score: float | None
+
+
+class Scores(Record):
+    """`validation`: the best trial's metrics at its best epoch. `test`: the published model's, computed once."""
+
+    validation: dict[str, float]
+    test: dict[str, float]
+
+
+class Manifest(Record):
+    """The proof that a run is complete: written last, names every artifact.
+
+    `seconds` has one entry per stage and `total`; `artifacts` maps keys relative to the run. `artifacts_prefix` stands
+    before the names of all artifacts but the log's, where the server ignores conditional writes; it is empty otherwise.
+    """
+
+    schema_version: Literal[1] = 1
+    name: str
+    run_id: str
+    status: Literal["published"] = "published"
+    spec: dict[str, JsonValue]
+    spec_hash: str
+    data: DataSummary
+    model: PublishedModel
+    best_hyperparameters: Hyperparameters
+    scores: Scores
+    search: SearchTotals
+    signature: Signature
+    lineage: Lineage
+    started_at: datetime
+    ended_at: datetime
+    seconds: dict[str, float]
+    artifacts: dict[str, Artifact]
+    artifacts_prefix: str = ""
+
+
+class Failure(Record):
+    """Why a run ended without a manifest."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    run_id: str
+    exit_code: int
+    error: str
+    reason: str
+    advice: str | None
+    permanent: bool
+    failed_at: datetime
+
+
+class Pointer(Record):
+    """`latest.json`: the newest published run."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    manifest: str
+    published_at: datetime
+
+
+def artifact_of(data: bytes) -> Artifact:
+    """Size and SHA-256 of a small artifact."""
+    return Artifact(size=len(data), sha256=hashlib.sha256(data).hexdigest())
