@@ -23,9 +23,10 @@ from job.spec import JobSpec
 from job.spec.checks import objective_of
 from job.spec.overrides import parse_assignment
 from job.stages import frozen_space
+from job.target import Target
 
 # Of no consequence: a space does not depend on the data.
-_ANY_SHAPE, _ANY_COUNT = (28, 28), 10
+_ANY_SHAPE, _ANY_TARGET = (28, 28), Target("classification", ("no", "yes"))
 
 
 def job_draws(spec: JobSpec) -> FirstRungs:
@@ -34,7 +35,7 @@ def job_draws(spec: JobSpec) -> FirstRungs:
     Args:
         spec: a Hyperband search; of several iterations the first counts.
     """
-    hypermodel = BUILDER_CLASSES[spec.model.builder](spec.space, input_shape=_ANY_SHAPE, class_count=_ANY_COUNT)
+    hypermodel = BUILDER_CLASSES[spec.model.builder](spec.space, input_shape=_ANY_SHAPE, target=_ANY_TARGET)
     wanted = objective_of(spec.search)
     oracle = make_oracle(spec, keras_tuner.Objective(wanted.name, wanted.direction), frozen_space(hypermodel), {})
     found: dict[int, dict[int, dict[str, Any]]] = {}

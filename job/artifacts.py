@@ -4,16 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from job import layout
 from job.data import Dataset
 from job.disk import clear_disk_errors
+from job.evaluation import Evaluation
 from job.models import signature_of
 from job.publish import Publication
 from job.records import Lineage, Manifest, Scores, SearchResult
 from job.report.summary import summary_of
-from job.retrain import Evaluation, TrainedModel
+from job.retrain import TrainedModel
 from job.spec import JobSpec
+from job.target import Task
+
+# Built-in classifiers answer with logits. What a user's own model answers with only its author knows.
+_OUTPUT_KINDS: dict[Task, Literal["logits", "values"]] = {
+    "classification": "logits",
+    "regression": "values",
+    "custom": "values",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ def write_summary(results: RunResults, publication: Publication, seconds: Mappin
 
 def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[str, float]) -> Manifest:
     """The manifest over what was written so far."""
-    spec, search = results.spec, results.search
+    spec, search, target = results.spec, results.search, results.dataset.target
     return Manifest(
         name=spec.name,
         run_id=publication.layout.run_id,
@@ -63,7 +73,7 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         best_hyperparameters=search.best.hyperparameters,
         scores=Scores(validation=validation_scores(search), test=results.evaluation.scores),
         search=search.totals,
-        signature=signature_of(results.trained.model, results.dataset.class_names, "logits"),
+        signature=signature_of(results.trained.model, target.class_names, _OUTPUT_KINDS[target.task]),
         lineage=results.lineage,
         started_at=results.started_at,
         ended_at=datetime.now(UTC),

@@ -1,4 +1,4 @@
-"""Best hyperparameters -> the model to publish, and its evaluation on the test split."""
+"""Best hyperparameters -> the model to publish."""
 
 import functools
 import math
@@ -6,15 +6,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import keras
-import numpy as np
 
 from job.data import Dataset
 from job.errors import SearchFailedError
 from job.logs import get_logger
-from job.models import BuiltInHyperModel, publishable_model
+from job.models import TunableModel, publishable_model
 from job.records import PublishedModel, SearchResult, TrialRecord
 from job.search.oracle import Address
 from job.seeds import derive_seed
@@ -35,7 +33,7 @@ from job.training.compilation import CompileMode
 from job.training.engine import Epochs, Precision, computing_in, open_engine
 from job.training.epochs import epoch_order
 from job.training.progress import ProgressFiles
-from job.training.rows import DeviceRows
+from job.training.rows import DeviceRows, place_rows
 from job.training.stopping import better
 
 
@@ -64,7 +62,7 @@ class Retraining:
         checkpoint_interval: seconds between such writes; None for none on the way.
     """
 
-    hypermodel: BuiltInHyperModel
+    hypermodel: TunableModel
     dataset: Dataset
     result: SearchResult
     spec: RetrainSpec
@@ -96,7 +94,7 @@ class Retraining:
 
     def _train_on_all(self) -> _Candidate:
         dataset = self.dataset
-        rows = DeviceRows.place(dataset.prepared_train_and_validation, dataset.train_and_validation.y)
+        rows = place_rows(dataset.files.open())
         seed = derive_seed(self.seed, "retrain", 0)
         core, logs = self._train("retrain-0", seed, rows, None)
         if not math.isfinite(logs["loss"]):
@@ -133,8 +131,8 @@ class Retraining:
 
     def _candidates(self) -> Iterator[_Candidate]:
         """The search's own best model, where its checkpoint is at hand, then one per fresh seed."""
-        train = DeviceRows.place(self.dataset.prepared_train, self.dataset.train.y)
-        validation = DeviceRows.place(self.dataset.prepared_validation, self.dataset.validation.y)
+        train = place_rows(self.dataset.files.open_train())
+        validation = place_rows(self.dataset.files.open_validation())
         yield self._search_best(train, validation)
         for number in range(self.spec.seeds):
             seed = derive_seed(self.seed, "retrain", number)
@@ -229,45 +227,3 @@ class Retraining:
             return fresh
         get_logger().info("retraining goes on", epoch=state.epoch, step=state.step)
         return state
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The published model on the test split.
-
-    Attributes:
-        scores: loss and the compiled metrics.
-        report: what `metrics.json` holds of the test split.
-    """
-
-    scores: dict[str, float]
-    report: dict[str, Any]
-
-
-def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
-    """Score the published model on the test split's raw rows: the only use that is made of them.
-
-    The confusion matrix has true classes in rows and predicted ones in columns, in the order of `class_names`.
-    """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # noqa: PLC0415 - 0.7 s of import
-
-    test = dataset.test
-    scores = {
-        name: float(value)
-        for name, value in trained.model.evaluate(test.x, test.y, batch_size=1024, verbose=0, return_dict=True).items()
-    }
-    predicted = np.argmax(trained.model.predict(test.x, batch_size=1024, verbose=0), axis=-1)
-    labels = np.arange(len(dataset.class_names))
-    # Not by name, as classification_report has it: a class may be called "accuracy".
-    per_class = zip(*precision_recall_fscore_support(test.y, predicted, labels=labels, zero_division=0), strict=True)
-    report = {
-        "rows": int(test.rows),
-        "scores": scores,
-        "class_names": list(dataset.class_names),
-        "confusion_matrix": confusion_matrix(test.y, predicted, labels=labels).tolist(),
-        "per_class": {
-            name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "rows": int(rows)}
-            for name, (precision, recall, f1, rows) in zip(dataset.class_names, per_class, strict=True)
-        },
-    }
-    return Evaluation(scores, report)

@@ -96,7 +96,7 @@ def require_disk(spec: JobSpec, folder: Path, dataset: "Dataset | None" = None) 
     if dataset is None:
         require_space(folder, disk_needs(spec, slots, known_shape(spec)).known)
     else:
-        shape = DataShape(dataset.rows, dataset.preparation.input_shape, 1, len(dataset.class_names))
+        shape = DataShape(dataset.rows, dataset.prepared_shape, 1, dataset.target.outputs)
         require_space(folder, disk_needs(spec, slots, shape).checkpoints or 0)
 
 

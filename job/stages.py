@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import keras_tuner
 
 from job.data import Dataset
-from job.models import BuiltInHyperModel
+from job.evaluation import Evaluation
+from job.evaluation import evaluate as evaluate_model
+from job.models import TunableModel
 from job.progress import SearchDisplay
 from job.records import EngineChoices, Inputs, Lineage, SearchResult, SourceObject, TrialRecord, TrialRequest
-from job.retrain import Retraining, TrainedModel, evaluate
+from job.retrain import Retraining, TrainedModel
 from job.search.algorithms import make_oracle, search_limits
 from job.search.driver import Driver
 from job.search.executors import Executor
@@ -46,7 +48,7 @@ __all__ = [
 _VERSIONED = ("keras", "keras-tuner", "numpy", "scikit-learn", "tensorflow", "tensorflow-cpu")
 
 
-def frozen_space(hypermodel: BuiltInHyperModel) -> keras_tuner.HyperParameters:
+def frozen_space(hypermodel: TunableModel) -> keras_tuner.HyperParameters:
     """The space as the model declares it with default values; nothing is added to it later."""
     hp = keras_tuner.HyperParameters()
     hypermodel.declare(hp)
@@ -109,6 +111,11 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
         precision=spec.training.precision,
         checkpoint_interval=spec.limits.checkpoint_interval.total_seconds(),
     ).run()
+
+
+def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
+    """Score the model to publish on the test split; see `job.evaluation`."""
+    return evaluate_model(trained.model, dataset)
 
 
 class _DisplayObserver:

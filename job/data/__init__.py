@@ -9,6 +9,7 @@ imported only where a source needs it (`keras.datasets`), inside the function th
 from job.data.dataset import Dataset, Split
 from job.data.load import load_dataset
 from job.data.pins import ObjectPins
-from job.data.preparation import Preparation
+from job.data.preparation import Preparation, Rescaling
+from job.data.row_files import RowFiles, Rows
 
-__all__ = ["Dataset", "ObjectPins", "Preparation", "Split", "load_dataset"]
+__all__ = ["Dataset", "ObjectPins", "Preparation", "Rescaling", "RowFiles", "Rows", "Split", "load_dataset"]

@@ -1,15 +1,16 @@
 """What the rest of the job trains on: three splits of labelled rows, and those to train on prepared."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from job.data.arrays import AnyArray
+from job.data.nested import Nested, map_leaves, row_count
 from job.data.preparation import Preparation
+from job.data.row_files import RowFiles
 from job.records import DataSummary, SplitSummary
+from job.target import Target
 
 # A log line names every class up to this many; of more, the extremes.
 _LOGGED_CLASSES = 100
@@ -17,20 +18,29 @@ _LOGGED_CLASSES = 100
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """Labelled rows as they are in the source, in its order, memory-mapped read-only.
+    """Rows as they are in the source, in its order, memory-mapped read-only.
 
     Attributes:
-        x: shape (rows, *input_shape), in the source's dtype and native byte order.
-        y: shape (rows,), int64 indices into the data set's class names.
+        x: shape (rows, *input_shape), in the source's dtype and native byte order; or such arrays, nested: the columns
+            of a table by name, the several inputs of a user's own model.
+        y: shape (rows,): int64 indices into the data set's class names, float32 numbers of a regression; or whatever
+            a user's own model takes.
+        sample_weight: shape (rows,), float32; None where all rows count alike.
     """
 
-    x: AnyArray
-    y: NDArray[np.int64]
+    x: Nested
+    y: Nested
+    sample_weight: NDArray[np.float32] | None = None
 
     @property
     def rows(self) -> int:
         """How many rows there are."""
-        return len(self.y)
+        return row_count(self.x)
+
+    def part(self, rows: slice) -> "Split":
+        """A view of some of the rows."""
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return Split(map_leaves(lambda leaf: leaf[rows], self.x), map_leaves(lambda leaf: leaf[rows], self.y), weight)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,16 +49,17 @@ class Dataset:
 
     Training and validation rows lie one after the other in one file each for x and y, so that training on
     both needs no copy. All arrays are memory-mapped read-only: a process that forks shares them, a worker
-    opens `prepared_file` and `labels_file` anew (a pickled memory map is a full copy).
+    opens `files` anew (a pickled memory map is a full copy).
 
     Attributes:
         train_and_validation: every row but the test split's, training rows first.
         test: rows as they are in the source, which the published model takes.
         train_rows: how many of `train_and_validation` are training rows.
-        prepared: the rows of `train_and_validation`, float32, shape (rows, *input_shape).
-        prepared_file, labels_file: `.npy` files of `prepared` and of `train_and_validation.y`.
+        prepared: the rows of `train_and_validation`, float32, shape (rows, *prepared_shape); nested for a user's own
+            data of several inputs.
+        files: `prepared`, and the targets and weights that belong to it.
         preparation: how `prepared` came from the rows.
-        class_names: in output order.
+        target: what is to be predicted.
         fingerprint: hex SHA-256 of the source's arrays, whatever their compression and the split.
         source: where the rows came from, without credentials.
         notes: what the log should say of choices made and settings without effect.
@@ -57,37 +68,46 @@ class Dataset:
     train_and_validation: Split
     test: Split
     train_rows: int
-    prepared: NDArray[np.float32]
-    prepared_file: Path
-    labels_file: Path
+    prepared: Nested
+    files: RowFiles
     preparation: Preparation
-    class_names: tuple[str, ...]
+    target: Target
     fingerprint: str
     source: str
     notes: tuple[str, ...]
 
     @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The classes in output order; None unless the task is a classification."""
+        return self.target.class_names
+
+    @property
+    def prepared_shape(self) -> tuple[int, ...]:
+        """Of one prepared row of a single input."""
+        return tuple(self.prepared.shape[1:])
+
+    @property
     def train(self) -> Split:
         """What trials are trained on."""
-        return Split(self.train_and_validation.x[: self.train_rows], self.train_and_validation.y[: self.train_rows])
+        return self.train_and_validation.part(slice(None, self.train_rows))
 
     @property
     def validation(self) -> Split:
         """What trials are scored on."""
-        return Split(self.train_and_validation.x[self.train_rows :], self.train_and_validation.y[self.train_rows :])
+        return self.train_and_validation.part(slice(self.train_rows, None))
 
     @property
-    def prepared_train(self) -> NDArray[np.float32]:
+    def prepared_train(self) -> Nested:
         """`train.x`, prepared."""
-        return self.prepared[: self.train_rows]
+        return map_leaves(lambda leaf: leaf[: self.train_rows], self.prepared)
 
     @property
-    def prepared_validation(self) -> NDArray[np.float32]:
+    def prepared_validation(self) -> Nested:
         """`validation.x`, prepared."""
-        return self.prepared[self.train_rows :]
+        return map_leaves(lambda leaf: leaf[self.train_rows :], self.prepared)
 
     @property
-    def prepared_train_and_validation(self) -> NDArray[np.float32]:
+    def prepared_train_and_validation(self) -> Nested:
         """`train_and_validation.x`, prepared."""
         return self.prepared
 
@@ -111,23 +131,28 @@ class Dataset:
         )
 
     def class_counts(self, split: Split) -> dict[str, int]:
-        """How many rows of a split each class has, in output order."""
-        counts = np.bincount(split.y, minlength=len(self.class_names)).tolist()
-        return dict(zip(self.class_names, counts, strict=True))
+        """How many rows of a split each class has, in output order; empty unless the task is a classification."""
+        names = self.class_names or ()
+        return dict(zip(names, np.bincount(split.y, minlength=len(names)).tolist(), strict=True)) if names else {}
 
     def profile(self) -> dict[str, Any]:
-        """The fields of a log event: rows of each split, input shape and dtype, rows per class."""
+        """The fields of a log event: rows of each split, what inputs are, and how targets are distributed."""
+        return {
+            "source": self.source,
+            "task": self.target.task,
+            "rows": {name: split.rows for name, split in self.splits.items()},
+            **self.preparation.profile(),
+            **self._target_profile(),
+        }
+
+    def _target_profile(self) -> dict[str, Any]:
+        if self.class_names is None:
+            return {}
         classes = dict.fromkeys(self.class_names, 0)
         for split in self.splits.values():
             for name, count in self.class_counts(split).items():
                 classes[name] += count
-        fields: dict[str, Any] = {
-            "source": self.source,
-            "rows": {name: split.rows for name, split in self.splits.items()},
-            "input_shape": self.preparation.input_shape,
-            "input_dtype": self.preparation.input_dtype,
-            "classes": len(classes),
-        }
         if len(classes) <= _LOGGED_CLASSES:
-            return fields | {"rows_per_class": classes}
-        return fields | {"rows_per_class": {"fewest": min(classes.values()), "most": max(classes.values())}}
+            return {"classes": len(classes), "rows_per_class": classes}
+        few_and_many = {"fewest": min(classes.values()), "most": max(classes.values())}
+        return {"classes": len(classes), "rows_per_class": few_and_many}

@@ -21,14 +21,16 @@ from job.data.dataset import Dataset, Split
 from job.data.inputs import check_alike, check_inputs, check_lengths
 from job.data.labels import class_name, classes_of, encode, read_labels
 from job.data.pins import ObjectPins
-from job.data.preparation import Preparation, choose_preparation
+from job.data.preparation import Rescaling, choose_preparation
+from job.data.row_files import RowFiles
 from job.data.sources import LabelledRows, Sources, read_sources
 from job.data.splits import Draw, UndrawableError, draw_random, draw_stratified
 from job.disk import clear_disk_errors
 from job.errors import DataError
 from job.spec import DataSpec
-from job.spec.model import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
 from job.spec.redaction import redact_text
+from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
+from job.target import Target
 
 _FOLDER = "data"
 _BOTH = "train_and_validation"
@@ -96,10 +98,9 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
         test=raw.test,
         train_rows=raw.train_rows,
         prepared=prepared,
-        prepared_file=prepared_file,
-        labels_file=_path(folder, "y", _BOTH),
+        files=RowFiles(x=prepared_file, y=_path(folder, "y", _BOTH), sample_weight=None, train_rows=raw.train_rows),
         preparation=preparation,
-        class_names=raw.class_names,
+        target=Target("classification", raw.class_names),
         fingerprint=raw.fingerprint,
         source=redact_text(spec.source),
         notes=(*raw.notes, reason),
@@ -187,7 +188,7 @@ def _write_split(folder: Path, name: str, dtype: np.dtype[Any], *parts: _Part) -
     )
 
 
-def _prepare(folder: Path, raw: AnyArray, preparation: Preparation) -> tuple[Path, NDArray[np.float32]]:
+def _prepare(folder: Path, raw: AnyArray, preparation: Rescaling) -> tuple[Path, NDArray[np.float32]]:
     if preparation.is_identity:
         return _path(folder, "x", _BOTH), raw
     path = _path(folder, "prepared", _BOTH)
@@ -195,7 +196,7 @@ def _prepare(folder: Path, raw: AnyArray, preparation: Preparation) -> tuple[Pat
     return path, write_array(path, np.dtype(np.float32), raw.shape, pieces)
 
 
-def _prepared(piece: AnyArray, preparation: Preparation) -> NDArray[np.float32]:
+def _prepared(piece: AnyArray, preparation: Rescaling) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
         rows = preparation.prepare(piece)
     if not np.isfinite(rows).all():

@@ -1,6 +1,7 @@
 """What is done to rows as they are in the source before the trained core sees them. Pure description."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from job.data.arrays import AnyArray
 from job.data.inputs import value_range
+from job.data.nested import Nested
 from job.errors import DataError
 
 _BYTE_MAX = 255.0
@@ -17,9 +19,29 @@ _SEVEN_BIT_MAX = 128
 _IMAGE_RANK = 3
 
 
+class Preparation(ABC):
+    """What is done to rows as they are in the source; `job.models` makes the same of plain Keras layers.
+
+    Subclasses are frozen and hold plain values: what was fitted was fitted on training rows.
+    """
+
+    @property
+    @abstractmethod
+    def is_identity(self) -> bool:
+        """Whether prepared rows equal those of the source, byte for byte."""
+
+    @abstractmethod
+    def prepare(self, x: Nested) -> Nested:
+        """Prepare rows, as the published model's layers do."""
+
+    @abstractmethod
+    def profile(self) -> dict[str, Any]:
+        """What the log and `metrics.json` say of the inputs."""
+
+
 @dataclass(frozen=True, slots=True)
-class Preparation:
-    """The preparation of one input; `job.models` makes layers of it, `prepare` does the same to arrays.
+class Rescaling(Preparation):
+    """Arrays of numbers, divided by one number or left as they are.
 
     Attributes:
         divisor: what values are divided by; None for nothing.
@@ -59,8 +81,12 @@ class Preparation:
             rows += np.float32(0.0)
         return rows
 
+    def profile(self) -> dict[str, Any]:
+        """Shape and dtype of a row."""
+        return {"input_shape": self.input_shape, "input_dtype": self.input_dtype}
 
-def choose_preparation(rescale: Literal["auto", "none"] | float, train: AnyArray) -> tuple[Preparation, str]:
+
+def choose_preparation(rescale: Literal["auto", "none"] | float, train: AnyArray) -> tuple[Rescaling, str]:
     """Decide on the preparation, from the training rows alone.
 
     Args:
@@ -77,7 +103,7 @@ def choose_preparation(rescale: Literal["auto", "none"] | float, train: AnyArray
     if divisor is not None and not _is_usable(divisor):
         raise DataError(f"data.rescale {divisor} cannot be used: float32 cannot hold its reciprocal")
     action = "inputs are left as they are" if divisor is None else f"inputs are divided by {divisor:g}"
-    return Preparation(divisor, train.shape[1:], train.dtype.name), f"{action}: {reason}"
+    return Rescaling(divisor, train.shape[1:], train.dtype.name), f"{action}: {reason}"
 
 
 def _divisor(rescale: Literal["auto", "none"] | float, train: AnyArray) -> tuple[float | None, str]:

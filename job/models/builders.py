@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import keras
 import keras_tuner
 
+from job.models.tunable import TunableModel
 from job.spaces import (
     CNN,
     MLP,
@@ -19,25 +20,26 @@ from job.spaces import (
     IntEntry,
     Scalar,
 )
+from job.target import Target
 
 
-class BuiltInHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasTuner has no annotations
+class BuiltInHyperModel(TunableModel):
     """A builder over a resolved space.
 
     Args:
         space: entries as the spec asks for them; they replace or add to the builder's own.
         input_shape: the shape of one prepared row.
-        class_count: the number of outputs.
+        target: what to predict.
     """
 
     declaration: ClassVar[Builder]
 
-    def __init__(self, space: Mapping[str, AnyEntry], *, input_shape: tuple[int, ...], class_count: int) -> None:
+    def __init__(self, space: Mapping[str, AnyEntry], *, input_shape: tuple[int, ...], target: Target) -> None:
         super().__init__(name=self.declaration.name, tunable=True)
         self._entries = self.declaration.resolve(space)
         self._constants = self.declaration.constants()
         self._input_shape = input_shape
-        self._class_count = class_count
+        self._target = target
 
     def declare(self, hp: keras_tuner.HyperParameters) -> dict[str, Scalar]:
         """Declare the space to KerasTuner; returns the current value of everything the builder can be given.
@@ -76,7 +78,7 @@ class BuiltInHyperModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasT
 
     def _compiled(self, layers: Sequence[keras.Layer], values: Mapping[str, Any]) -> keras.Model:
         """A classifier: these layers, then one logit per class."""
-        model = keras.Sequential([*layers, keras.layers.Dense(self._class_count)])
+        model = keras.Sequential([*layers, keras.layers.Dense(self._target.outputs)])
         model.compile(
             optimizer=keras.optimizers.Adam(learning_rate=values["learning_rate"]),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

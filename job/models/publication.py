@@ -1,11 +1,13 @@
 """What is published: the trained core behind layers that take rows as they are in the source."""
 
 from collections.abc import Sequence
+from functools import singledispatch
 from typing import Literal
 
 import keras
 
-from job.data import Preparation
+from job.data import Preparation, Rescaling
+from job.data.nested import Nested
 from job.records import Signature, TensorSignature
 
 
@@ -20,17 +22,34 @@ def publishable_model(core: keras.Model, preparation: Preparation) -> keras.Mode
         core: compiled and trained on prepared rows (float32); a functional or sequential model.
         preparation: what training did to the raw rows.
     """
-    inputs = keras.Input(preparation.input_shape, dtype=preparation.input_dtype, name="rows")
-    # Rescaling by 1 still casts: the core must not be handed the source's own dtype.
-    scale = 1.0 if preparation.scale is None else preparation.scale
-    rows = keras.layers.Rescaling(scale, dtype="float32", name="rescale")(inputs)
+    inputs, rows = preparation_layers(preparation)
     # The core's layers in a model of their own: saving the core itself would take its optimizer's state along.
     layers = keras.Model(core.inputs, core.outputs, name=core.name)
     outputs = keras.tree.map_structure(_as_float32, layers(rows))
     model = keras.Model(inputs, outputs, name=core.name)
     configuration = keras.saving.deserialize_keras_object(core.get_compile_config())
-    model.compile(optimizer=keras.optimizers.SGD(), loss=configuration["loss"], metrics=configuration["metrics"])
+    model.compile(
+        optimizer=keras.optimizers.SGD(),
+        loss=configuration["loss"],
+        loss_weights=configuration["loss_weights"],
+        metrics=configuration["metrics"],
+        weighted_metrics=configuration["weighted_metrics"],
+    )
     return model
+
+
+@singledispatch
+def preparation_layers(preparation: Preparation) -> tuple[Nested, Nested]:
+    """Inputs that take raw rows, nested as these are, and the prepared tensors that plain Keras layers make of them."""
+    raise TypeError(f"no layers are known for {type(preparation).__name__}")
+
+
+@preparation_layers.register
+def _(preparation: Rescaling) -> tuple[Nested, Nested]:
+    inputs = keras.Input(preparation.input_shape, dtype=preparation.input_dtype, name="rows")
+    # Rescaling by 1 still casts: the core must not be handed the source's own dtype.
+    scale = 1.0 if preparation.scale is None else preparation.scale
+    return inputs, keras.layers.Rescaling(scale, dtype="float32", name="rescale")(inputs)
 
 
 def _as_float32(output: keras.KerasTensor) -> keras.KerasTensor:

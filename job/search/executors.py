@@ -79,7 +79,7 @@ def open_executor(spec: JobSpec, plan: TrialPlan, *, log_fields: Mapping[str, st
     from job.search.processes import ProcessExecutor, ProcessLimits  # noqa: PLC0415 - inline runs do without
 
     resources = available_resources()
-    prepared_bytes = plan.prepared_file.stat().st_size
+    prepared_bytes = plan.files.size
     timeout = spec.limits.trial_timeout
     limits = ProcessLimits(
         trial_timeout=None if timeout is None else timeout.total_seconds(),

@@ -9,10 +9,11 @@ from job.records import Direction
 from job.spaces import BUILDERS
 from job.spec import JobSpec
 from job.spec.checks import objective_of
+from job.target import Target
 
 if TYPE_CHECKING:
-    from job.data import Dataset
-    from job.models import BuiltInHyperModel
+    from job.data import Dataset, RowFiles
+    from job.models import TunableModel
     from job.training.trial import TrialSetting
 
 
@@ -21,47 +22,41 @@ class TrialPlan:
     """What to train, on which files.
 
     Attributes:
-        prepared_file, labels_file: `.npy` files of the training rows and, after them, the validation rows.
-        train_rows: how many of them are training rows.
-        input_shape: of one prepared row.
+        files: the training rows and, after them, the validation rows.
+        input_shape: of one prepared row of a single input.
+        target: what is to be predicted.
         checkpoints, tensorboard: the folders that trials write to.
     """
 
     spec: JobSpec
-    prepared_file: Path
-    labels_file: Path
-    train_rows: int
+    files: "RowFiles"
     input_shape: tuple[int, ...]
-    class_count: int
+    target: Target
     objective: str
     direction: Direction
     checkpoints: Path
     tensorboard: Path | None
 
-    def hypermodel(self) -> "BuiltInHyperModel":
+    def hypermodel(self) -> "TunableModel":
         """The builder that the spec names, over the spec's space. Imports TensorFlow."""
         from job.models import BUILDER_CLASSES  # noqa: PLC0415 - see above
 
         builder = BUILDER_CLASSES[self.spec.model.builder]
-        return builder(self.spec.space, input_shape=self.input_shape, class_count=self.class_count)
+        return builder(self.spec.space, input_shape=self.input_shape, target=self.target)
 
     def open(self) -> "TrialSetting":
         """Place the rows on this process's device. Imports TensorFlow."""
-        import numpy as np  # noqa: PLC0415 - see above
-
-        from job.training.epochs import DeviceRows  # noqa: PLC0415
-        from job.training.kept_engines import KeptEngines  # noqa: PLC0415
+        from job.training.kept_engines import KeptEngines  # noqa: PLC0415 - see above
+        from job.training.rows import place_rows  # noqa: PLC0415
         from job.training.stopping import EarlyStopping  # noqa: PLC0415
         from job.training.trial import TrialSetting  # noqa: PLC0415
 
-        x = np.load(self.prepared_file, mmap_mode="r", allow_pickle=False)
-        y = np.load(self.labels_file, mmap_mode="r", allow_pickle=False)
         timeout = self.spec.limits.trial_timeout
         stopping = self.spec.early_stopping
         return TrialSetting(
             hypermodel=self.hypermodel(),
-            train=DeviceRows.place(x[: self.train_rows], y[: self.train_rows]),
-            validation=DeviceRows.place(x[self.train_rows :], y[self.train_rows :]),
+            train=place_rows(self.files.open_train()),
+            validation=place_rows(self.files.open_validation()),
             objective=self.objective,
             direction=self.direction,
             checkpoints=self.checkpoints,
@@ -90,11 +85,9 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
     objective = objective_of(spec.search)
     return TrialPlan(
         spec=spec,
-        prepared_file=dataset.prepared_file,
-        labels_file=dataset.labels_file,
-        train_rows=dataset.train_rows,
-        input_shape=dataset.preparation.input_shape,
-        class_count=len(dataset.class_names),
+        files=dataset.files,
+        input_shape=dataset.prepared_shape,
+        target=dataset.target,
         objective=objective.name,
         direction=objective.direction,
         checkpoints=scratch / "checkpoints",
@@ -104,7 +97,7 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
 
 def _require_rows_of_the_builder(spec: JobSpec, dataset: "Dataset") -> None:
     """Refuse rows that no trial could be built for, before anything imports TensorFlow."""
-    builder, shape = BUILDERS[spec.model.builder], dataset.preparation.input_shape
+    builder, shape = BUILDERS[spec.model.builder], dataset.prepared_shape
     if not builder.takes_rows_of(shape):
         fitting = [name for name, other in BUILDERS.items() if other.takes_rows_of(shape)]
         raise DataError(

@@ -7,14 +7,14 @@ from typing import Any
 import keras
 import keras_tuner
 
-from job.models import BuiltInHyperModel
+from job.models import TunableModel
 from job.records import Hyperparameters
 
 # Keras seeds Python, NumPy and TensorFlow at once, and takes 32 bits.
 _SEED_LIMIT = 2**32
 
 
-def build_model(hypermodel: BuiltInHyperModel, values: Hyperparameters, seed: int) -> keras.Model:
+def build_model(hypermodel: TunableModel, values: Hyperparameters, seed: int) -> keras.Model:
     """A compiled model with these hyperparameters, its initial weights a function of the seed alone."""
     # Clearing forgets the precision that is set around a build, too.
     policy = keras.config.dtype_policy()

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from job.data import Rows
+from job.data.nested import Nested
 from job.resources import memory_limit
 
-# A tensor or array, or dictionaries, lists and tuples of them.
-Nested: TypeAlias = Any
+__all__ = ["DeviceRows", "Nested", "class_sample_weights", "place_rows", "rows_fit"]
 
 # Rows are copied while they are placed, and a worker holds more than rows.
 _SHARE_OF_MEMORY = 1 / 3
@@ -97,6 +98,11 @@ class DeviceRows:
     @property
     def _parts(self) -> tuple[Nested, Nested, Nested]:
         return self.x, self.y, self.sample_weight
+
+
+def place_rows(rows: Rows, *, memory: int | None = None) -> DeviceRows:
+    """Copy mapped rows to the device; see `DeviceRows.place`."""
+    return DeviceRows.place(rows.x, rows.y, rows.sample_weight, memory=memory)
 
 
 def class_sample_weights(y: Nested, class_weight: Mapping[int, float]) -> npt.NDArray[np.float32]:

@@ -17,7 +17,7 @@ import keras_tuner
 from job.disk import disk_full, is_disk_full
 from job.errors import JobError
 from job.logs import bound, get_logger
-from job.models import BuiltInHyperModel
+from job.models import TunableModel
 from job.records import Direction, Execution, FailureKind, TrialRecord, TrialRequest
 from job.training.building import build_model, own_fit
 from job.training.checkpoint import (
@@ -69,7 +69,7 @@ class TrialSetting:
         kept: the engines of this process's earlier trials; None to build each anew.
     """
 
-    hypermodel: BuiltInHyperModel
+    hypermodel: TunableModel
     train: DeviceRows
     validation: DeviceRows
     objective: str

@@ -11,6 +11,7 @@ from job.models import BUILDER_CLASSES
 from job.resolve import resolve_spec
 from job.settings import read_settings
 from job.spec.overrides import parse_assignment
+from job.target import Target
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 CASES = ("dense", "dropout", "conv")
@@ -57,7 +58,8 @@ def test_both_sides_build_the_same_model(script, case):
     hp.values = dict(values)
     bare = script("bare").model_builder(case)(hp)
     spec = spec_of(script, case)
-    hypermodel = BUILDER_CLASSES[spec.model.builder](spec.space, input_shape=(28, 28), class_count=10)
+    target = Target("classification", tuple("0123456789"))
+    hypermodel = BUILDER_CLASSES[spec.model.builder](spec.space, input_shape=(28, 28), target=target)
     hp = keras_tuner.HyperParameters()
     hp.values = dict(values)
     job = hypermodel.build(hp)

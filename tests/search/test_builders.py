@@ -10,11 +10,14 @@ from job.models.builders import MlpHyperModel
 from job.search.sampling import AddressedSampler
 from job.spaces import BUILDERS
 from job.spec import JobSpec
+from job.target import Target
+
+THREE_CLASSES = Target("classification", ("a", "b", "c"))
 
 
 def hypermodel(space=None):
     """The builder over a spec's space, for rows of 4 by 4 in three classes."""
-    return MlpHyperModel(JobSpec.model_validate({"space": space or {}}).space, input_shape=(4, 4), class_count=3)
+    return MlpHyperModel(JobSpec.model_validate({"space": space or {}}).space, input_shape=(4, 4), target=THREE_CLASSES)
 
 
 def declared(space=None):

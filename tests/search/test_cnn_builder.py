@@ -7,22 +7,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from job.data import Preparation
+from job.data import Rescaling
 from job.models import publishable_model
 from job.models.builders import CnnHyperModel
 from job.records import TrialRequest
 from job.spaces import CNN
 from job.spec import JobSpec
+from job.target import Target
 from job.training.compilation import choose_compilation
 from job.training.rows import DeviceRows
 from job.training.trial import TrialSetting, build_model, last_checkpoint, run_trial
 
+THREE_CLASSES = Target("classification", ("a", "b", "c"))
 VALUES = {"units": 32, "learning_rate": 1e-3}
 CONSTANTS = CNN.constants()
 
 
 def hypermodel(space=None, shape=(8, 8)):
-    return CnnHyperModel(JobSpec.model_validate({"space": space or {}}).space, input_shape=shape, class_count=3)
+    return CnnHyperModel(JobSpec.model_validate({"space": space or {}}).space, input_shape=shape, target=THREE_CLASSES)
 
 
 def built(values=None, shape=(8, 8)):
@@ -163,7 +165,7 @@ def test_a_promoted_lineage_equals_straight_training(dataset, tmp_path):
 def test_the_published_model_predicts_the_same_in_bare_keras(tmp_path, shape):
     """Saved and loaded with safe_mode, it takes raw rows and predicts what the core does on prepared ones."""
     raw = np.random.default_rng(0).integers(0, 256, (20, *shape), dtype=np.uint8)
-    preparation = Preparation(255.0, shape, "uint8")
+    preparation = Rescaling(255.0, shape, "uint8")
     core = build_model(hypermodel(shape=shape), VALUES, 5)
     path = tmp_path / "model.keras"
     publishable_model(core, preparation).save(path)

@@ -7,17 +7,20 @@ import pytest
 
 from job.models.builders import MlpHyperModel
 from job.records import TrialRequest
+from job.target import Target
 from job.training import kept_engines
 from job.training.epochs import CompiledEpochs
 from job.training.kept_engines import KeptEngines
 from job.training.rows import DeviceRows
 from job.training.trial import TrialSetting, last_checkpoint, run_trial
 
+THREE_CLASSES = Target("classification", ("a", "b", "c"))
+
 
 @pytest.fixture
 def setting(dataset, tmp_path):
     return TrialSetting(
-        hypermodel=MlpHyperModel({}, input_shape=(4, 4), class_count=3),
+        hypermodel=MlpHyperModel({}, input_shape=(4, 4), target=THREE_CLASSES),
         train=DeviceRows.place(dataset.prepared_train, dataset.train.y),
         validation=DeviceRows.place(dataset.prepared_validation, dataset.validation.y),
         objective="val_accuracy",

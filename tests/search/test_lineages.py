@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from job.data import Preparation
+from job.data import Rescaling
 from job.models import BuiltInHyperModel, publishable_model, signature_of
 from job.records import TrialRequest
 from job.spaces import MLP
+from job.target import Target
 from job.training.checkpoint import read_state
 from job.training.engine import computing_in
 from job.training.rows import DeviceRows
 from job.training.stopping import EarlyStopping
 from job.training.trial import TrialSetting, best_checkpoint, build_model, last_checkpoint, run_trial
 
+THREE_CLASSES = Target("classification", ("a", "b", "c"))
 RUNGS = ((0, 2), (2, 4), (4, 10))
 VALUES = {"units": 16, "learning_rate": 0.01}
 
@@ -37,7 +39,7 @@ class Normalised(BuiltInHyperModel):
                 layers.Flatten(),
                 layers.Dense(values["units"], activation="relu"),
                 layers.BatchNormalization(momentum=0.5),
-                layers.Dense(self._class_count),
+                layers.Dense(self._target.outputs),
             ]
         )
         model.compile(
@@ -64,7 +66,7 @@ class OwnFit(Normalised):
 @pytest.fixture
 def setting(dataset, tmp_path):
     return TrialSetting(
-        hypermodel=Normalised({}, input_shape=(4, 4), class_count=3),
+        hypermodel=Normalised({}, input_shape=(4, 4), target=THREE_CLASSES),
         train=DeviceRows.place(dataset.prepared_train, dataset.train.y),
         validation=DeviceRows.place(dataset.prepared_validation, dataset.validation.y),
         objective="val_loss",
@@ -131,7 +133,7 @@ def engines(events):
 def test_a_promoted_trial_continues_to_the_last_bit(setting, changes, engine):
     """Rung by rung or straight through ends with the same variables, whatever trains it and in which precision."""
     if "hypermodel" in changes:
-        changes = {"hypermodel": changes["hypermodel"]({}, input_shape=(4, 4), class_count=3)}
+        changes = {"hypermodel": changes["hypermodel"]({}, input_shape=(4, 4), target=THREE_CLASSES)}
     changed = replace(setting, **changes)
     with capture_logs() as events:
         records, whole = train_both_ways(changed)
@@ -156,7 +158,7 @@ def test_loss_scaling_is_part_of_a_checkpoint(setting):
 
 def test_a_model_of_mixed_precision_is_published_in_float32(setting, tmp_path):
     """The published model takes the source's rows and answers in float32, near what full precision answers."""
-    preparation = Preparation(255.0, (4, 4), "uint8")
+    preparation = Rescaling(255.0, (4, 4), "uint8")
     answers = []
     raw = np.random.default_rng(0).integers(0, 256, (5, 4, 4)).astype(np.uint8)
     for precision in ("float32", "mixed_float16"):
@@ -198,7 +200,7 @@ def test_a_lineage_that_stopped_trains_no_further(setting):
     """Promoted, it keeps its score and checkpoints, records no epochs, and does not even build its model."""
     stopping = replace(
         setting,
-        hypermodel=StillNet({}, input_shape=(4, 4), class_count=3),
+        hypermodel=StillNet({}, input_shape=(4, 4), target=THREE_CLASSES),
         early_stopping=EarlyStopping(2),
     )
     records = [run_trial(request_for(rung, values=STILL), stopping) for rung in (0, 1)]
@@ -221,7 +223,7 @@ def test_a_stopped_lineage_whose_checkpoint_is_lost_stops_again(setting):
     """Trained anew it stops at the same epoch, with the same score, and records no epochs of the higher rung."""
     stopping = replace(
         setting,
-        hypermodel=StillNet({}, input_shape=(4, 4), class_count=3),
+        hypermodel=StillNet({}, input_shape=(4, 4), target=THREE_CLASSES),
         early_stopping=EarlyStopping(1),
     )
     first, second = (run_trial(request_for(rung, values=STILL), stopping) for rung in (0, 1))
@@ -273,7 +275,7 @@ def test_callbacks_see_every_epoch(setting, hypermodel):
     notes = []
     watched = replace(
         setting,
-        hypermodel=hypermodel({}, input_shape=(4, 4), class_count=3),
+        hypermodel=hypermodel({}, input_shape=(4, 4), target=THREE_CLASSES),
         callbacks=lambda request: [Watching(notes)] if request.rung else [],
     )
     run_trial(request_for(0), watched)
@@ -295,7 +297,7 @@ def test_a_callback_may_stop_a_lineage(setting, hypermodel):
     """`model.stop_training` ends the trial as completed, and a promotion goes no further either."""
     stopped = replace(
         setting,
-        hypermodel=hypermodel({}, input_shape=(4, 4), class_count=3),
+        hypermodel=hypermodel({}, input_shape=(4, 4), target=THREE_CLASSES),
         callbacks=lambda _: [Watching([], last_epoch=0)],
     )
     records = [run_trial(request_for(rung), stopped) for rung in (0, 1)]

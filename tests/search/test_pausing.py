@@ -13,12 +13,14 @@ from job.models import BuiltInHyperModel
 from job.records import TrialRequest
 from job.spaces import MLP
 from job.stop_request import TrainingPausedError
+from job.target import Target
 from job.training import progress
 from job.training.checkpoint import read_state
 from job.training.rows import DeviceRows
 from job.training.stopping import EarlyStopping
 from job.training.trial import TrialSetting, best_checkpoint, last_checkpoint, run_trial
 
+THREE_CLASSES = Target("classification", ("a", "b", "c"))
 EPOCHS = 4
 # The first epoch under way, its end, inside the second, the very last pause before the end.
 PAUSES = (1, 2, 9, 17, 30)
@@ -40,7 +42,7 @@ class Stateful(BuiltInHyperModel):
                 layers.Dense(values["units"], activation="relu"),
                 layers.BatchNormalization(momentum=0.5),
                 *([layers.Dropout(self.dropout)] if self.dropout else []),
-                layers.Dense(self._class_count),
+                layers.Dense(self._target.outputs),
             ]
         )
         model.compile(
@@ -66,7 +68,7 @@ def setting(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("job.training.epochs._Pace._SECONDS", 0.0)
     monkeypatch.setattr("job.training.epochs._Pace._FIRST", 1)
     return TrialSetting(
-        hypermodel=Stateful({}, input_shape=(4, 4), class_count=3),
+        hypermodel=Stateful({}, input_shape=(4, 4), target=THREE_CLASSES),
         train=DeviceRows.place(dataset.prepared_train, dataset.train.y),
         validation=DeviceRows.place(dataset.prepared_validation, dataset.validation.y),
         objective="val_accuracy",
@@ -135,7 +137,7 @@ def assert_same(setting, one, other):
 def test_a_paused_trial_goes_on_to_the_last_bit(setting, monkeypatch, change, pause):
     """Stopped inside an epoch or between two, a trial taken up again has the same epochs, scores and variables."""
     if "hypermodel" in change:
-        change = change | {"hypermodel": change["hypermodel"]({}, input_shape=(4, 4), class_count=3)}
+        change = change | {"hypermodel": change["hypermodel"]({}, input_shape=(4, 4), target=THREE_CLASSES)}
     setting = replace(setting, **change)
     whole = run_trial(request("whole"), setting)
     paused, starts = run_with_pauses(request("paused"), setting, monkeypatch, (pause,))

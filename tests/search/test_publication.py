@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 
-from job.data import Preparation
+from job.data import Rescaling
 from job.models import publishable_model, signature_of
 from job.models.builders import MlpHyperModel
+from job.target import Target
 from job.training.epochs import CompiledEpochs, DeviceRows, epoch_order
 from job.training.trial import build_model
 
@@ -35,7 +36,7 @@ def rows_of(dtype):
 
 def trained_core(raw, preparation, units=32):
     """A core after one epoch on prepared rows, so that its weights are not those of initialisation."""
-    hypermodel = MlpHyperModel({}, input_shape=SHAPE, class_count=CLASSES)
+    hypermodel = MlpHyperModel({}, input_shape=SHAPE, target=Target("classification", tuple(map(str, range(CLASSES)))))
     core = build_model(hypermodel, {"units": units, "learning_rate": 0.01}, 5)
     rows = DeviceRows.place(preparation.prepare(raw), np.arange(ROWS) % CLASSES)
     CompiledEpochs(core, rows, None, 32).train(epoch_order(0, 0, ROWS))
@@ -46,7 +47,7 @@ def trained_core(raw, preparation, units=32):
 def published(request):
     """Raw rows, the core's predictions on them prepared, and the model to publish."""
     dtype, divisor = request.param
-    preparation = Preparation(divisor, SHAPE, dtype)
+    preparation = Rescaling(divisor, SHAPE, dtype)
     raw = rows_of(dtype)
     core = trained_core(raw, preparation)
     return raw, preparation, core, publishable_model(core, preparation)
@@ -78,7 +79,7 @@ def test_loads_in_bare_keras_and_evaluates(published, tmp_path, caplog):
 
 def test_the_file_names_keras_objects_only(tmp_path):
     """Every class in the saved configuration is Keras's own, so that no code of ours is needed to load it."""
-    preparation = Preparation(255.0, SHAPE, "uint8")
+    preparation = Rescaling(255.0, SHAPE, "uint8")
     path = tmp_path / "model.keras"
     publishable_model(trained_core(rows_of("uint8"), preparation), preparation).save(path)
     with zipfile.ZipFile(path) as archive:
@@ -102,7 +103,7 @@ def modules_in(node):
 
 def test_the_published_model_has_no_optimizer_state(tmp_path):
     """The file holds the weights and not Adam's moments, which would triple it."""
-    preparation = Preparation(255.0, SHAPE, "uint8")
+    preparation = Rescaling(255.0, SHAPE, "uint8")
     core = trained_core(rows_of("uint8"), preparation, units=2048)
     publishable_model(core, preparation).save(tmp_path / "published.keras")
     core.save(tmp_path / "core.keras")
@@ -115,7 +116,7 @@ def test_the_published_model_has_no_optimizer_state(tmp_path):
 
 def test_the_core_goes_on_unchanged():
     """Publishing shares the weights and leaves the core's compilation alone."""
-    preparation = Preparation(255.0, SHAPE, "uint8")
+    preparation = Rescaling(255.0, SHAPE, "uint8")
     core = trained_core(rows_of("uint8"), preparation)
     optimizer = core.optimizer
     model = publishable_model(core, preparation)

@@ -9,16 +9,19 @@ import pytest
 
 from job.data import load_dataset
 from job.errors import SearchFailedError
+from job.evaluation import evaluate
 from job.models import publishable_model
 from job.models.builders import MlpHyperModel
 from job.records import Execution, SearchResult, SearchTotals, TrialRecord, TrialRequest
-from job.retrain import Retraining, TrainedModel, evaluate
+from job.retrain import Retraining, TrainedModel
 from job.search.oracle import Address
 from job.seeds import derive_seed
 from job.spec import DataSpec, RetrainSpec
+from job.target import Target
 from job.training.epochs import DeviceRows
 from job.training.trial import TrialSetting, best_checkpoint, build_model, run_trial
 
+THREE_CLASSES = Target("classification", ("a", "b", "c"))
 ADDRESS = Address(0, 2, 0, 0)
 SEED = 4
 VALUES = {"units": 32, "learning_rate": 0.01}
@@ -26,7 +29,7 @@ VALUES = {"units": 32, "learning_rate": 0.01}
 
 @pytest.fixture(scope="module")
 def hypermodel():
-    return MlpHyperModel({}, input_shape=(4, 4), class_count=3)
+    return MlpHyperModel({}, input_shape=(4, 4), target=THREE_CLASSES)
 
 
 @pytest.fixture
@@ -206,7 +209,7 @@ def published_core(dataset, hypermodel):
 def test_evaluation_scores_the_raw_test_rows(dataset, hypermodel):
     """Loss and accuracy are the model's own on the test split, and agree with its confusion matrix."""
     model = published_core(dataset, hypermodel)
-    evaluation = evaluate(TrainedModel(model, None), dataset)
+    evaluation = evaluate(model, dataset)
     test = dataset.test
     assert evaluation.scores == pytest.approx(model.evaluate(test.x, test.y, verbose=0, return_dict=True), rel=1e-5)
     matrix = np.array(evaluation.report["confusion_matrix"])
@@ -217,7 +220,7 @@ def test_evaluation_scores_the_raw_test_rows(dataset, hypermodel):
 
 def test_the_confusion_matrix_agrees_with_the_per_class_scores(dataset, hypermodel):
     """Rows are true classes, columns predicted ones; precision, recall, f1 and counts follow from them."""
-    report = evaluate(TrainedModel(published_core(dataset, hypermodel), None), dataset).report
+    report = evaluate(published_core(dataset, hypermodel), dataset).report
     matrix = np.array(report["confusion_matrix"])
     assert 0 < matrix.trace() < matrix.sum()
     assert matrix.sum(axis=1).tolist() == np.bincount(dataset.test.y, minlength=3).tolist()
@@ -243,7 +246,7 @@ def test_classes_may_have_any_names_and_no_rows(tmp_path, hypermodel):
     )
     model = publishable_model(build_model(hypermodel, VALUES, 0), dataset.preparation)
     model.trainable_variables[-1].assign([0.0, 0.0, -1e6])
-    report = evaluate(TrainedModel(model, None), dataset).report
+    report = evaluate(model, dataset).report
     assert [scores["rows"] for scores in report["per_class"].values()] == [30, 10, 0]
     assert report["per_class"]["rare"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "rows": 0}
     assert set(report["per_class"]) == set(names)

@@ -16,6 +16,7 @@ from job.models.builders import MlpHyperModel
 from job.records import TrialRequest
 from job.seeds import derive_seed
 from job.spaces import MLP
+from job.target import Target
 from job.training.checkpoint import LineageState, restore_checkpoint, save_checkpoint
 from job.training.epochs import DeviceRows
 from job.training.trial import (
@@ -27,6 +28,7 @@ from job.training.trial import (
     run_trial,
 )
 
+THREE_CLASSES = Target("classification", ("a", "b", "c"))
 RUNGS = ((0, 2), (2, 4), (4, 10))
 VALUES = {"units": 16, "learning_rate": 0.01}
 
@@ -44,7 +46,7 @@ class NormalisedDropout(BuiltInHyperModel):
                 keras.layers.Dense(values["units"], activation="relu"),
                 keras.layers.BatchNormalization(momentum=0.5),
                 keras.layers.Dropout(0.4),
-                keras.layers.Dense(self._class_count),
+                keras.layers.Dense(self._target.outputs),
             ]
         )
         model.compile(
@@ -67,7 +69,7 @@ class RaisesInBuild(NormalisedDropout):
 @pytest.fixture
 def setting(dataset, tmp_path):
     return TrialSetting(
-        hypermodel=NormalisedDropout({}, input_shape=(4, 4), class_count=3),
+        hypermodel=NormalisedDropout({}, input_shape=(4, 4), target=THREE_CLASSES),
         train=DeviceRows.place(dataset.prepared_train, dataset.train.y),
         validation=DeviceRows.place(dataset.prepared_validation, dataset.validation.y),
         objective="val_accuracy",
@@ -195,7 +197,7 @@ def test_a_rung_that_does_not_improve_inherits_the_best_checkpoint(setting):
     values = VALUES | {"learning_rate": 0.0}
     still = replace(
         setting,
-        hypermodel=MlpHyperModel({}, input_shape=(4, 4), class_count=3),
+        hypermodel=MlpHyperModel({}, input_shape=(4, 4), target=THREE_CLASSES),
         objective="val_loss",
         direction="min",
     )
@@ -217,7 +219,7 @@ def test_a_diverged_trial_has_failed(setting):
 
 
 def raising(setting, error):
-    hypermodel = RaisesInBuild({}, input_shape=(4, 4), class_count=3)
+    hypermodel = RaisesInBuild({}, input_shape=(4, 4), target=THREE_CLASSES)
     hypermodel.error = error
     return replace(setting, hypermodel=hypermodel)
 
@@ -260,7 +262,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(setting, tmp_path):
     with pytest.raises(ValueError, match=r"other\.npz holds a model of another architecture"):
         restore_checkpoint(path, model)
     assert all((variable.numpy() == kept).all() for variable, kept in zip(model.variables, before, strict=True))
-    mlp = MlpHyperModel({}, input_shape=(4, 4), class_count=3)
+    mlp = MlpHyperModel({}, input_shape=(4, 4), target=THREE_CLASSES)
     save_checkpoint(path, build_model(mlp, VALUES, 0), LineageState(epoch=2))
     with pytest.raises(ValueError, match="another architecture"):
         restore_checkpoint(path, model)

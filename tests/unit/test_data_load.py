@@ -77,8 +77,8 @@ def test_train_and_validation_lie_one_after_the_other(tmp_path):
     assert np.array_equal(np.concatenate([dataset.prepared_train, dataset.prepared_validation]), both)
     assert np.array_equal(dataset.prepared_train, dataset.preparation.prepare(dataset.train.x))
     assert np.array_equal(dataset.prepared_validation, dataset.preparation.prepare(dataset.validation.x))
-    assert np.array_equal(np.load(dataset.prepared_file), both)
-    assert np.array_equal(np.load(dataset.labels_file), dataset.train_and_validation.y)
+    assert np.array_equal(np.load(dataset.files.x), both)
+    assert np.array_equal(np.load(dataset.files.y), dataset.train_and_validation.y)
 
 
 def test_arrays_are_memory_mapped_and_read_only(tmp_path):
@@ -109,7 +109,7 @@ def test_rows_that_need_no_preparation_are_not_written_twice(tmp_path):
     x, y = make_rows(ROWS, dtype=np.float32)
     dataset = load(tmp_path, x=x, y=y, spec={"rescale": "none"})
     assert dataset.prepared is dataset.train_and_validation.x
-    assert np.array_equal(np.load(dataset.prepared_file), dataset.prepared)
+    assert np.array_equal(np.load(dataset.files.x), dataset.prepared)
 
 
 @pytest.mark.parametrize("names", [("x_train", "x_validation"), ("x", "x_validation"), ("x_train", "x_val")])
@@ -292,6 +292,7 @@ def test_the_summary_and_the_profile_count_what_is_there(tmp_path):
     assert {name: split.rows for name, split in summary.splits.items()} == {"train": 86, "validation": 22, "test": 12}
     assert dataset.profile() == {
         "source": summary.source,
+        "task": "classification",
         "rows": {"train": 86, "validation": 22, "test": 12},
         "input_shape": (3, 2),
         "input_dtype": "uint8",

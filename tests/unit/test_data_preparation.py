@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.data.preparation import Preparation, choose_preparation
+from job.data.preparation import Rescaling, choose_preparation
 from job.errors import DataError
 
 IMAGE = (3, 4, 4)
@@ -38,7 +38,7 @@ def image(dtype, low, high):
 def test_auto_brings_images_to_the_unit_interval_and_leaves_tables_alone(train, divisor):
     """The divisor follows from dtype, rank and range of the training rows, and comes with its reason."""
     preparation, reason = choose_preparation("auto", train)
-    assert preparation == Preparation(divisor, train.shape[1:], train.dtype.name)
+    assert preparation == Rescaling(divisor, train.shape[1:], train.dtype.name)
     assert reason.startswith("inputs are left as they are" if divisor is None else f"inputs are divided by {divisor:g}")
     if divisor is not None:
         prepared = preparation.prepare(train)
@@ -63,19 +63,19 @@ def test_a_divisor_beyond_float32_is_refused(divisor):
 @given(st.integers(0, 255))
 def test_prepared_bytes_are_multiplied_in_float32(value):
     """Preparation computes float32(x) * float32(1 / divisor), which differs from x / divisor in the last bit."""
-    prepared = Preparation(255.0, (1,), "uint8").prepare(np.array([[value]], dtype=np.uint8))
+    prepared = Rescaling(255.0, (1,), "uint8").prepare(np.array([[value]], dtype=np.uint8))
     assert prepared.dtype == np.float32
     assert prepared[0, 0] == np.float32(value) * np.float32(1 / 255)
 
 
 def test_rescaling_leaves_no_negative_zero():
     """Keras adds an offset of 0, which turns -0.0 into 0.0; preparation does too."""
-    prepared = Preparation(2.0, (1,), "float32").prepare(np.array([[-0.0]], dtype=np.float32))
+    prepared = Rescaling(2.0, (1,), "float32").prepare(np.array([[-0.0]], dtype=np.float32))
     assert not np.signbit(prepared).any()
 
 
 def test_preparation_leaves_the_rows_themselves_alone():
     """The rows that are prepared keep their values."""
     rows = np.array([[8.0]], dtype=np.float32)
-    Preparation(2.0, (1,), "float32").prepare(rows)
+    Rescaling(2.0, (1,), "float32").prepare(rows)
     assert rows[0, 0] == 8.0

@@ -1,0 +1,29 @@
+"""What the search needs of a model, whether it is built in or the user's own."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import keras_tuner
+
+from job.spaces import Scalar
+
+
+class TunableModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasTuner has no annotations
+    """A KerasTuner HyperModel that also says what its space is, and what the engine needs to know.
+
+    `build` returns a compiled model for the values that `hp` holds. A subclass may override `fit`; then that trains,
+    an epoch per call.
+    """
+
+    def declare(self, hp: keras_tuner.HyperParameters) -> Mapping[str, Any]:
+        """Declare the whole space to KerasTuner; returns the current values."""
+        raise NotImplementedError
+
+    def graph_key(self, values: Mapping[str, Scalar]) -> Hashable:
+        """Equal for hyperparameters that make the same graph; None where that is not known."""
+        del values
+        return None
+
+    def batch_size(self, values: Mapping[str, Scalar]) -> int:
+        """Rows per training step for a trial's hyperparameters."""
+        raise NotImplementedError
