@@ -1,9 +1,10 @@
 """Kills a run again and again, at moments drawn from a seed, until it is published all the same.
 
 Every start is the real command with the same run id, in a process group of its own, with an empty scratch directory:
-what survives is what is in the bucket. The seed draws where each kill is aimed: a stage, and how far into it; a
-stage that the run has behind it already is replaced by the next one. How long stages take is measured on an
-uninterrupted run first, and on the killed run's own starts.
+what survives is what is in the bucket. The seed draws where each kill is aimed: a stage, and how far into it. How long
+stages take is measured on an uninterrupted run first, and on the killed run's own starts. A run that is published with
+aims left gets one more kill, as a published run, and another run of the same spec takes the other aims: most kills
+would fall on published runs otherwise, which have nothing to lose.
 """
 
 import random
@@ -48,14 +49,16 @@ class KillReport:
     Attributes:
         kills: how often it was killed, by the stage that it was in.
         starts: how often it was started.
+        runs: how many runs took the kills.
         trained: seconds of training over all starts, training under way at a kill included.
-        reference_trained: the same of the uninterrupted run.
+        reference_trained: the same of the uninterrupted run, once.
         repeated_epochs: epochs that were finished more than once.
     """
 
     seed: int
     kills: Counter[str] = field(default_factory=Counter)
     starts: int = 0
+    runs: int = 0
     trained: float = 0.0
     reference_trained: float = 0.0
     repeated_epochs: int = 0
@@ -63,15 +66,15 @@ class KillReport:
     @property
     def repeated_per_kill(self) -> float:
         """Seconds of training that a kill cost on average."""
-        return max(0.0, self.trained - self.reference_trained) / max(1, self.kills.total())
+        return max(0.0, self.trained - self.runs * self.reference_trained) / max(1, self.kills.total())
 
     def __str__(self) -> str:
         kills = ", ".join(f"{number} {stage}" for stage, number in sorted(self.kills.items()))
-        trained = f"{self.trained:.1f} s, {self.reference_trained:.1f} s uninterrupted"
+        trained = f"{self.trained:.1f} s, {self.reference_trained:.1f} s each uninterrupted"
         repeated = f"{self.repeated_per_kill:.2f} s per kill, {self.repeated_epochs} finished epochs among them"
         return (
-            f"seed {self.seed}: {self.kills.total()} kills ({kills}) in {self.starts} starts; trained {trained}; "
-            f"repeated {repeated}"
+            f"seed {self.seed}: {self.kills.total()} kills ({kills}) in {self.starts} starts of {self.runs} runs; "
+            f"trained {trained}; repeated {repeated}"
         )
 
 
@@ -116,18 +119,22 @@ class Killer:
 
     Args:
         environment: all that the command needs to find its spec and its bucket.
-        run_id: the run to kill; `<run_id>-reference` is left in peace.
+        run_id: the runs to kill are `<run_id>-1` and so on; `<run_id>-reference` is left in peace.
         seed: draws the aims.
         number: how many kills.
+
+    Attributes:
+        run_ids: of the runs that were killed; all are published in the end.
     """
 
     def __init__(self, environment: Mapping[str, str], run_id: str, seed: int, number: int) -> None:
         self._environment = environment
         self._run_id = run_id
+        self.run_ids: list[str] = []
         self._aims = draw_aims(seed, number)
         self._lengths: dict[Stage, float] = {}
         self._retrain_epochs = 0
-        self._finished: Counter[tuple[str, int]] = Counter()
+        self._finished: Counter[tuple[str, str, int]] = Counter()
         self.report = KillReport(seed)
 
     def run_uninterrupted(self) -> None:
@@ -152,32 +159,35 @@ class Killer:
             self.report.reference_trained = timeline_of(start.events, start.started, published).trained
 
     def run_killed(self) -> None:
-        """Kill and start again until all kills are made and the run is published.
+        """Kill and start again until all kills are made and every run is published.
 
         Raises:
             AssertionError: a start failed by itself, or a process outlived its group.
         """
         waiting = list(self._aims)
-        published = False
-        while waiting or not published:
-            aim = waiting[0] if waiting else None
-            with RunProcess(self._environment, "--run-id", self._run_id) as start:
-                self.report.starts += 1
-                stage = None if aim is None else self._kill(start, aim, published=published)
-                if stage is None:
-                    code = start.finish()
-                    assert code == 0, f"a start ended with {code}:\n{start.story()}"
-                    published = True
-                    # Once it is published, an unmet aim is worth a kill of a restart; two that end first would not end.
-                    if aim is not None and aim.stage != "start-up":
-                        waiting[0] = Aim("start-up", aim.fraction)
-                    elif aim is not None:
-                        waiting[0] = Aim("start-up", aim.fraction / 2)
-                else:
-                    self.report.kills[stage] += 1
-                    waiting.pop(0)
-                assert start.survivors() == []
-                self._account(start)
+        while waiting:
+            self.run_ids.append(f"{self._run_id}-{len(self.run_ids) + 1}")
+            self.report.runs += 1
+            while not self._start_once(waiting, published=False):
+                pass
+            if waiting:
+                # The published run has its kill as well, unless it ends before.
+                self._start_once(waiting, published=True)
+
+    def _start_once(self, waiting: list[Aim], *, published: bool) -> bool:
+        """Start the newest run and kill it at the first aim, which is then taken; whether it came to its end."""
+        with RunProcess(self._environment, "--run-id", self.run_ids[-1]) as start:
+            self.report.starts += 1
+            stage = self._kill(start, waiting[0], published=published) if waiting else None
+            if stage is None:
+                code = start.finish()
+                assert code == 0, f"a start ended with {code}:\n{start.story()}"
+            else:
+                self.report.kills[stage] += 1
+                waiting.pop(0)
+            assert start.survivors() == []
+            self._account(start)
+            return stage is None
 
     def _kill(self, start: RunProcess, aim: Aim, *, published: bool) -> str | None:
         """Kill a start at its aim; the stage it was in, or None if it ended before."""
@@ -202,12 +212,13 @@ class Killer:
         """How far behind a stage's beginning its kills are spread.
 
         A killed run goes on from where it was, so that later kills reach the rest of the stage; together they are to
-        go a little beyond its end.
+        stay within it.
         """
         aimed = sum(aim.stage == stage for aim in self._aims)
         if stage == "publication" or aimed <= 1:
             return self._lengths[stage]
-        return self._lengths[stage] * min(1.0, 2.4 / aimed)
+        # Each goes half of its reach on average.
+        return self._lengths[stage] * min(1.0, 1.8 / aimed)
 
     def _stage_of(self, event: dict) -> Stage:
         if event.get("stage") != "retrain":
@@ -234,6 +245,6 @@ class Killer:
             self._lengths["start-up"] = max(self._lengths["start-up"], length)
         for event in start.events:
             if event["event"] == "epoch finished":
-                epoch = (str(event.get("trial_id", "retrain")), int(event["epoch"]))
+                epoch = (self.run_ids[-1], str(event.get("trial_id", "retrain")), int(event["epoch"]))
                 self.report.repeated_epochs += self._finished[epoch] > 0
                 self._finished[epoch] += 1
