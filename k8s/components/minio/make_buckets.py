@@ -3,6 +3,7 @@
 import io
 import sys
 import time
+from typing import Any
 
 import boto3
 import numpy as np
@@ -17,7 +18,7 @@ PATIENCE_SECONDS = 300
 PAUSE_SECONDS = 2
 
 
-def make_bucket(client, name):
+def make_bucket(client: Any, name: str) -> None:  # noqa: ANN401 - boto3's clients have no type to import
     """Make a bucket, unless it is there."""
     try:
         client.create_bucket(Bucket=name)
@@ -26,7 +27,7 @@ def make_bucket(client, name):
             raise
 
 
-def digits_file():
+def digits_file() -> bytes:
     """Return scikit-learn's digits as the bytes of an `.npz` file: `x` (1797, 8, 8) uint8, `y` (1797,) int64."""
     digits = load_digits()
     file = io.BytesIO()
@@ -34,7 +35,7 @@ def digits_file():
     return file.getvalue()
 
 
-def make_all(client):
+def make_all(client: Any) -> None:  # noqa: ANN401 - likewise
     """Make both buckets; put the data unless it is there, because a run under way may have pinned its version."""
     for bucket in BUCKETS:
         make_bucket(client, bucket)
@@ -42,7 +43,7 @@ def make_all(client):
         client.put_object(Bucket="datasets", Key=DATA, Body=digits_file())
 
 
-def main():
+def main() -> None:
     """Try until it works: the server's pod may start after this one."""
     client = boto3.client("s3", config=Config(connect_timeout=5, retries={"total_max_attempts": 1}))
     end = time.monotonic() + PATIENCE_SECONDS
@@ -52,10 +53,10 @@ def main():
         except (BotoCoreError, ClientError) as error:
             if time.monotonic() > end:
                 sys.exit(f"gave up: {error}")
-            print(f"not yet: {error}", flush=True)  # noqa: T201 - its log
+            print(f"not yet: {error}", flush=True)
             time.sleep(PAUSE_SECONDS)
         else:
-            print(f"buckets {', '.join(BUCKETS)} and s3://datasets/{DATA} are there", flush=True)  # noqa: T201 - its log
+            print(f"buckets {', '.join(BUCKETS)} and s3://datasets/{DATA} are there", flush=True)
             return
 
 
