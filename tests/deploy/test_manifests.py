@@ -144,6 +144,12 @@ def test_a_changed_spec_is_another_configmap(tmp_path):
     assert before["metadata"]["name"] != after["metadata"]["name"]
 
 
+def test_the_try_out_has_the_compose_files_server(rendered):
+    """MinIO is of one release in Kubernetes and in compose.yaml."""
+    server = rendered("overlays/minio").one("StatefulSet", "minio")["spec"]["template"]["spec"]["containers"][0]
+    assert f"image: {server['image']}\n" in (REPOSITORY / "compose.yaml").read_text(encoding="utf-8")
+
+
 def test_the_try_outs_buckets_are_made_once(s3_server):
     """The script makes buckets and data, may be repeated, and leaves what the try-out's spec needs."""
     script = K8S / "components" / "minio" / "make_buckets.py"

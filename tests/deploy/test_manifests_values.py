@@ -73,6 +73,7 @@ def test_what_is_no_cron_line_is_an_error(line):
         ("registry:5000/team/tuning-job", ("registry:5000/team/tuning-job", "")),
         ("registry:5000/tuning-job:0.1.0-gpu", ("registry:5000/tuning-job", "0.1.0-gpu")),
         ("tuning-job@sha256:abc", ("tuning-job", "@sha256:abc")),
+        ("tuning-job:0.1.0@sha256:abc", ("tuning-job", "0.1.0")),
     ],
 )
 def test_images_have_a_name_and_a_tag(image, parts):

@@ -115,10 +115,8 @@ def _values(field: str, low: int, high: int, names: tuple[str, ...] = (), names_
 
 
 def image_parts(image: str) -> tuple[str, str]:
-    """Name and tag of an image; the tag is empty where there is none, and `@sha256:…` where it is a digest."""
-    if "@" in image:
-        name, digest = image.split("@", 1)
-        return name, f"@{digest}"
-    folder, slash, last = image.rpartition("/")
+    """Name and tag of an image; the tag is `@sha256:…` where there is a digest alone, and empty without either."""
+    rest, at, digest = image.partition("@")
+    folder, slash, last = rest.rpartition("/")
     name, _, tag = last.partition(":")
-    return f"{folder}{slash}{name}", tag
+    return f"{folder}{slash}{name}", tag or f"{at}{digest}"
