@@ -1,12 +1,17 @@
 # The two commands that matter: `make run` and `make test`. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kill lint format docs bench lock clean
+.PHONY: help setup run test test-kill lint lint-deploy format docs bench lock clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := requirements/dev.txt
 STAMP := $(VENV)/.set-up
+# Linters of what is deployed, and the kubectl that tests/deploy renders manifests with, apart from the job's packages.
+LINT_VENV := .venv-lint
+LINT_BIN := $(LINT_VENV)/bin
+LINT_LOCK := requirements/lint.txt
+LINT_STAMP := $(LINT_VENV)/.set-up
 # Arguments for the job, for example: make run ARGS='--set search.max_epochs=27'
 ARGS ?=
 # Arguments for pytest, for example: make test TESTS=tests/unit
@@ -18,7 +23,7 @@ N ?= 50
 BENCH ?=
 
 help:  ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Create .venv from the lock file (TensorFlow for CPU, development tools)
 
@@ -32,11 +37,16 @@ $(STAMP): $(LOCK) pyproject.toml
 	$(BIN)/python -m compileall -q job
 	touch $@
 
+$(LINT_STAMP): $(LINT_LOCK)
+	$(PYTHON) -m venv $(LINT_VENV)
+	$(LINT_BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(LINT_LOCK)
+	touch $@
+
 run: setup  ## Run the job on its embedded default: digits, offline, into ./runs
 	$(BIN)/python -m job run $(ARGS)
 
 # One process per core; a file's tests stay together, because they share servers and data.
-test: lint  ## Lint, type-check and run every test
+test: lint $(LINT_STAMP)  ## Lint, type-check and run every test
 	$(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
 
 test-kill: setup  ## Kill a run N times at random moments and compare it with an uninterrupted one
@@ -49,6 +59,29 @@ lint: setup  ## ruff, mypy strict, import-linter, and generated docs up to date
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/generate.py --check
+
+# Overlays are checked against the oldest Kubernetes that they are for, and against the newest that is known. What the
+# validator has no schema for is a warning that it exits 0 with: each object must have passed.
+KUBERNETES_VERSIONS := 1.31 1.37
+RENDERED := build/k8s
+lint-deploy: $(LINT_STAMP)  ## Lint the Dockerfile, workflows, compose file and rendered manifests
+	$(LINT_BIN)/yamllint --strict k8s .github compose.yaml
+	$(LINT_BIN)/hadolint Dockerfile
+	$(LINT_BIN)/actionlint -shellcheck= -pyflakes=
+	$(LINT_BIN)/zizmor --quiet --offline --strict-collection .github
+	$(LINT_BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(LINT_BIN)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	@mkdir -p $(RENDERED)
+	@set -e; for folder in k8s/base k8s/overlays/*; do \
+		rendered=$(RENDERED)/$${folder##*/}.yaml; \
+		$(LINT_BIN)/kubectl kustomize $$folder > $$rendered; \
+		for version in $(KUBERNETES_VERSIONS); do \
+			echo kubernetes-validate --strict -k $$version $$rendered; \
+			$(LINT_BIN)/kubernetes-validate --strict -k $$version $$rendered > $$rendered.log 2>&1 || \
+				{ cat $$rendered.log; exit 1; }; \
+			if grep -v '^INFO .* passed for resource ' $$rendered.log; then exit 1; fi; \
+		done; \
+	done
 
 format: setup  ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
@@ -63,12 +96,14 @@ bench: setup  ## Measure against bare KerasTuner, and the driver alone (a quarte
 
 # No index address reaches the lock files: they install from wherever pip is told to look.
 UV_COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --no-annotate pyproject.toml
+	--no-emit-index-url --no-header --no-annotate
 lock: setup  ## Resolve the lock files anew
-	$(UV_COMPILE) --extra cpu --extra onnx --output-file requirements/cpu.txt
-	$(UV_COMPILE) --extra gpu --extra onnx --constraint requirements/cpu.txt --output-file requirements/gpu.txt
-	$(UV_COMPILE) --extra cpu --extra onnx --extra dev --extra tensorboard --constraint requirements/cpu.txt --output-file $(LOCK)
+	$(UV_COMPILE) pyproject.toml --extra cpu --extra onnx --output-file requirements/cpu.txt
+	$(UV_COMPILE) pyproject.toml --extra gpu --extra onnx --constraint requirements/cpu.txt --output-file requirements/gpu.txt
+	$(UV_COMPILE) pyproject.toml --extra cpu --extra onnx --extra dev --extra tensorboard --constraint requirements/cpu.txt \
+		--output-file $(LOCK)
+	$(UV_COMPILE) requirements/lint.in --output-file $(LINT_LOCK)
 
 clean:  ## Remove the environment, caches and local runs
-	rm -rf $(VENV) runs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LINT_VENV) runs build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
