@@ -38,7 +38,7 @@ def main(spec: Path) -> None:
 
 
 def wait_for(ask: Callable[[], object]) -> None:
-    """Return once the store answers, whatever it answers to `ask`; its health check, where it has one, has usually seen to that."""
+    """Return once the store answers; its health check, where it has one, has usually seen to that."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
