@@ -19,7 +19,7 @@ PERMISSIONS = {
 }
 # Of bash, of GitHub's runner images, and of actions that the workflows use before.
 PROGRAMS = {"[", "[[", "aws", "break", "cat", "cosign", "docker", "echo", "exit", "export", "grep", "install", "jq"}
-PROGRAMS |= {"kubectl", "make", "printf", "read", "sed", "sleep", "tr", "true"}
+PROGRAMS |= {"kubectl", "make", "printf", "read", "sed", "sleep", "tr", "true", "unset"}
 # Whoever starts a workflow, or writes to what it reads, chooses these; in a script they would be commands.
 _EXPRESSION = re.compile(r"\$\{\{")
 _USES = re.compile(r"(?m)^\s*(?:- )?uses: (\S+)(?: # (\S+))?\s*$")
