@@ -153,7 +153,7 @@ def test_a_spec_of_the_repository_is_handed_over_as_it_is(runner):
 
 
 def test_a_run_is_published_and_told_and_then_skipped(runner, bucket, s3_environment):
-    """The real job on the runner: outputs, summary with the run's report; started again, it says that it was skipped."""
+    """The real job on the runner: outputs, and the run's report; started again, it says that it was skipped."""
     runner.environment |= {name: value for name, value in s3_environment.items() if name.startswith("AWS_")}
     runner.environment |= {"OVERRIDES": f"output=s3://{bucket}/tuning\n seed=3", "AWS_SESSION_TOKEN": ""}
     (runner.folder / "spec.yaml").write_text(SPEC)
@@ -277,6 +277,7 @@ def test_advice_suits_the_exit_code(runner, code, words):
     assert words in runner.summary
 
 
+MOUNTED_SPEC = {"name": "JOB_SPEC", "value": "/etc/tuning-job/spec.yaml"}
 TEMPLATE = {
     "metadata": {"name": "gh-1"},
     "spec": {

@@ -1,7 +1,8 @@
 """What stands in for `docker` where no engine is: the container is a process, and the image is this work tree.
 
-It takes the command lines that the workflow gives it: `run --detach` starts the real job with the variables that `--env`
-names and with the file that is mounted as its termination log; `logs --follow` waits for it; `wait` prints its exit code.
+It takes the command lines that the workflow gives it: `run --detach` starts the real job with the variables that
+`--env` names and with the file that is mounted as its termination log; `logs --follow` waits for it; `wait` prints its
+exit code.
 With `STAND_IN_CODES` the container does nothing but end with the codes that are listed there, one after the other.
 """
 
@@ -16,6 +17,17 @@ from pathlib import Path
 FOLDER = Path(os.environ["STAND_IN_FOLDER"])
 VALUED = {"--name", "--user", "--volume", "--env", "--cap-drop", "--security-opt", "--shm-size", "--stop-timeout"}
 VALUED |= {"--gpus"}
+# A process that outlives this one, to wait for the job as the engine does.
+KEEPER = """
+import subprocess, sys
+from pathlib import Path
+folder = Path(sys.argv[1])
+with (folder / "container-output").open("w") as output:
+    job = subprocess.Popen(sys.argv[2:], stdout=output, stderr=output)
+(folder / "pid").write_text(str(job.pid))
+code = job.wait()
+(folder / "code").write_text(str(code if code >= 0 else 128 - code))
+"""
 
 
 def main(arguments: list[str]) -> int:
@@ -53,12 +65,8 @@ def run(arguments: list[str]) -> int:
         started.write_text(str(count + 1))
         command = ["sh", "-c", f"exit {codes[count]}"]
     (FOLDER / "code").unlink(missing_ok=True)
-    # One process that outlives this one, to wait for the job as the engine does.
-    keep = "import subprocess, sys; from pathlib import Path; f = Path(sys.argv[1]); o = (f / 'container-output').open('w'); "
-    keep += "p = subprocess.Popen(sys.argv[2:], stdout=o, stderr=o); (f / 'pid').write_text(str(p.pid)); "
-    keep += "c = p.wait(); (f / 'code').write_text(str(c if c >= 0 else 128 - c))"
     subprocess.Popen(
-        [sys.executable, "-c", keep, str(FOLDER), *command],
+        [sys.executable, "-c", KEEPER, str(FOLDER), *command],
         env=environment,
         start_new_session=True,
         stdin=subprocess.DEVNULL,
