@@ -34,7 +34,7 @@ def commands(script: str) -> Iterator[list[str]]:
         return f"@{len(quoted) - 1}@"
 
     # First the comments, which may have apostrophes.
-    text = re.sub(r"(?m)^\s*#.*$", "", text)
+    text = re.sub(r"(?m)(^|\s)#\s.*$", "", text)
     text = re.sub(r"'[^']*'", keep, text)
     text = re.sub(r"\$\(\([^)]*\)\)", "0", text)
     inner = re.compile(r"\$\(([^()]*)\)")
