@@ -1,7 +1,7 @@
 """Documents in Markdown: the commands that they tell people to type, and what those name."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,22 +54,30 @@ def commands_of(path: Path, root: Path) -> Iterator[Command]:
 
 
 def files_of(path: Path) -> dict[str, str]:
-    """Files that a document shows whole: blocks whose first line is a comment with nothing but the file's name."""
+    """Files that a document shows whole: blocks whose first line is a comment with nothing but the file's path."""
     shown = {}
     for match in _FENCE.finditer(path.read_text()):
-        named = re.match(r"# ([\w-]+\.\w+)\n", match.group(3))
+        body = re.sub(rf"(?m)^{match.group(1)}", "", match.group(3))
+        named = re.match(r"# ([\w-][\w./-]*\.\w+)\n", body)
         if named:
-            shown[named.group(1)] = match.group(3)
+            shown[named.group(1)] = body
     return shown
 
 
+def objects_of(path: Path) -> set[str]:
+    """Names of what a document's own commands make in Kubernetes."""
+    return set(re.findall(r"\bcreate (?:job|namespace|configmap|secret \w+) ([\w-]+)", path.read_text()))
+
+
 def problems_of(command: Command, repository: Repository) -> Iterator[str]:
-    """What a command names that the repository does not have."""
+    """What a command names that neither the repository has nor its document makes."""
+    path = repository.root / command.document
+    made = files_of(path) if path.exists() else {}
     for image in _IMAGE.findall(command.text):
         if image not in repository.images:
             yield f"the image {image} is none of {sorted(repository.images)}"
     for words in commands(joined(command.text)):
-        yield from _problems_of_paths(words, repository)
+        yield from _problems_of_paths(words, repository, {str(Path(name).parent) for name in made} - {"."})
         if words[0] == "gh":
             yield from _problems_of_gh(words, repository)
             continue
@@ -80,17 +88,20 @@ def problems_of(command: Command, repository: Repository) -> Iterator[str]:
         if words[0] in {"docker", "podman"}:
             yield from _problems_of_container(words, repository)
         elif words[0] == "kubectl":
-            yield from _problems_of_kubectl(words, repository)
+            yield from _problems_of_kubectl(words, repository, made, objects_of(path) if path.exists() else set())
         elif words[0] == "make":
             targets = {word for word in words[1:] if not word.startswith("-") and "=" not in word}
             yield from (f"make has no target {target}" for target in sorted(targets - repository.make_targets))
 
 
-def _problems_of_paths(words: list[str], repository: Repository) -> Iterator[str]:
+def _problems_of_paths(words: list[str], repository: Repository, made: set[str]) -> Iterator[str]:
     for part in re.split(r"[:=,]", ":".join(words).replace("$PWD/", "")):
         top, slash, _ = part.removeprefix("./").partition("/")
         is_path = slash and top in repository.top_level and re.fullmatch(r"[\w./-]+", part)
-        if is_path and top not in {".venv", "runs"} and not (repository.root / part).exists():
+        # `job/NAME` is an object of Kubernetes, too.
+        is_ours = top not in {".venv", "runs"} and not (words[0] == "kubectl" and top == "job")
+        is_made = any(part == folder or part.startswith(f"{folder}/") for folder in made)
+        if is_path and is_ours and not is_made and not (repository.root / part).exists():
             yield f"{part} does not exist"
 
 
@@ -111,15 +122,17 @@ def _problems_of_container(words: list[str], repository: Repository) -> Iterator
         yield problem
 
 
-def _problems_of_kubectl(words: list[str], repository: Repository) -> Iterator[str]:
+def _problems_of_kubectl(
+    words: list[str], repository: Repository, made: Mapping[str, str], objects: set[str]
+) -> Iterator[str]:
     folders = [words[index + 1] for index, word in enumerate(words[:-1]) if word in {"-k", "--kustomize", "kustomize"}]
     for folder in folders:
-        if not (repository.root / folder / "kustomization.yaml").is_file():
+        file = f"{folder}/kustomization.yaml"
+        if file not in made and not (repository.root / file).is_file():
             yield f"{folder} has no kustomization.yaml"
-    for kind, name in re.findall(
-        r"\b(job|cronjob|configmap|secret|serviceaccount|sa)s?[/ ](tuning-job[\w-]*)", " ".join(words)
-    ):
-        if (repository.root / "k8s").is_dir() and name not in repository.object_names:
+    named = re.findall(r"\b(job|cronjob|configmap|secret|serviceaccount|sa)[/ ](tuning-job[\w-]*)", " ".join(words))
+    for kind, name in named:
+        if name not in repository.object_names | objects:
             yield f"there is no {kind} {name} in k8s/"
 
 

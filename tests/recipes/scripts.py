@@ -24,28 +24,17 @@ def functions(script: str) -> set[str]:
 def commands(script: str) -> Iterator[list[str]]:
     """The words of every simple command, the program first, wherever in the script it is.
 
-    Quoted text becomes one word; what is substituted into it is a command of its own.
+    Quoted text is part of one word; what is substituted into a command or into quoted text is a command of its own.
     """
     text = _FUNCTION.sub("", joined(script))
-    quoted: list[str] = []
-
-    def keep(match: re.Match[str]) -> str:
-        quoted.append(match.group(0)[1:-1])
-        return f"@{len(quoted) - 1}@"
-
     # First the comments, which may have apostrophes.
     text = re.sub(r"(?m)(^|\s)#\s.*$", "", text)
-    text = re.sub(r"'[^']*'", keep, text)
     text = re.sub(r"\$\(\([^)]*\)\)", "0", text)
-    inner = re.compile(r"\$\(([^()]*)\)")
-    while found := inner.search(text):
-        yield from _simple(found.group(1), quoted)
-        text = text[: found.start()] + _PLACEHOLDER + text[found.end() :]
-    yield from _simple(text, quoted)
-
-
-def _simple(text: str, quoted: list[str]) -> Iterator[list[str]]:
-    text = re.sub(r'"([^"]*)"', lambda match: _kept(match.group(1), quoted), text)
+    quoted: list[str] = []
+    substituted: list[str] = []
+    text = _without_quotes(text, quoted, substituted)
+    for inner in substituted:
+        yield from commands(inner)
     # The pattern of a `case`: a parenthesis that was never opened.
     text = re.sub(r"(?m)^[^()\n]*\)", "", text)
     # An array's words are no command's.
@@ -56,9 +45,63 @@ def _simple(text: str, quoted: list[str]) -> Iterator[list[str]]:
             yield [re.sub(r"@(\d+)@", lambda match: quoted[int(match.group(1))], word) for word in words]
 
 
-def _kept(text: str, quoted: list[str]) -> str:
-    quoted.append(text)
-    return f"@{len(quoted) - 1}@"
+def _without_quotes(text: str, quoted: list[str], substituted: list[str]) -> str:
+    """The text with a mark `@n@` for each quoted part, which is then `quoted[n]`, and without substitutions."""
+    kept = ""
+    position = 0
+    while position < len(text):
+        if text.startswith("$(", position):
+            end = _closing(text, position + 2)
+            substituted.append(text[position + 2 : end])
+            kept += _PLACEHOLDER
+            position = end + 1
+        elif text[position] in "'\"":
+            end = _end_of_quote(text, position)
+            inside = text[position + 1 : end]
+            if text[position] == '"':
+                inside = _without_substitutions(inside, substituted)
+            quoted.append(inside)
+            kept += f"@{len(quoted) - 1}@"
+            position = end + 1
+        else:
+            kept += text[position]
+            position += 1
+    return kept
+
+
+def _without_substitutions(text: str, substituted: list[str]) -> str:
+    kept, position = "", 0
+    while (found := text.find("$(", position)) >= 0:
+        end = _closing(text, found + 2)
+        substituted.append(text[found + 2 : end])
+        kept += text[position:found] + _PLACEHOLDER
+        position = end + 1
+    return kept + text[position:]
+
+
+def _closing(text: str, position: int) -> int:
+    """Where the parenthesis closes that was opened right before `position`."""
+    depth = 1
+    while position < len(text):
+        if text[position] in "'\"":
+            position = _end_of_quote(text, position)
+        depth += {"(": 1, ")": -1}.get(text[position], 0)
+        if depth == 0:
+            break
+        position += 1
+    return position
+
+
+def _end_of_quote(text: str, start: int) -> int:
+    """Where the quote ends that begins at `start`; the text's end where it never does."""
+    position = start + 1
+    while position < len(text) and text[position] != text[start]:
+        if text[start] == '"' and text.startswith("$(", position):
+            position = _closing(text, position + 2)
+        elif text[start] == '"' and text[position] == "\\":
+            position += 1
+        position += 1
+    return min(position, len(text))
 
 
 def _words(piece: str) -> list[str]:
