@@ -220,6 +220,22 @@ def test_an_unknown_program_is_noticed():
     assert command.programs - RUN - set(NOT_RUN) == {"newtool", "date"}
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path):
+    """Every relative link of a document has its file, and its heading."""
+    broken = []
+    for link in re.findall(r"\]\((?!https?://)([^)]+)\)", path.read_text()):
+        file, _, anchor = link.partition("#")
+        target = path.parent / file if file else path
+        if not target.exists():
+            broken.append(link)
+        elif anchor:
+            headings = re.findall(r"(?m)^#+ (.*)$", target.read_text())
+            anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            broken += [link] if anchor not in anchors else []
+    assert broken == []
+
+
 def test_operations_has_every_exit_code():
     """The table of docs/operations.md has the codes of job/errors.py, no other, in their order."""
     told = re.findall(r"(?m)^\| (\d+) \|", (ROOT / "docs/operations.md").read_text())
