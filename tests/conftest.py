@@ -1,4 +1,8 @@
-"""Real S3 servers for every test that wants one, started once per session: SeaweedFS, and one of an old dialect."""
+"""Real S3 servers for every test that wants one, started once per session: SeaweedFS, and one of an old dialect.
+
+With `TEST_S3_ENDPOINT` the tests use that server in SeaweedFS's place, with the credentials of `TEST_S3_ACCESS_KEY` and
+`TEST_S3_SECRET_KEY`. They make buckets named `test-…` there and leave them behind.
+"""
 
 import os
 import random
@@ -30,6 +34,7 @@ START_ATTEMPTS = 5
 PORTS = range(12000, 22000, 5)
 SECOND_PORT_OFFSET = 10000
 SERVICES = ("s3", "master", "filer", "volume", "admin")
+EXTERNAL_ENDPOINT, *EXTERNAL_CREDENTIALS = ("TEST_S3_ENDPOINT", "TEST_S3_ACCESS_KEY", "TEST_S3_SECRET_KEY")
 
 
 def pytest_addoption(parser):
@@ -67,8 +72,14 @@ class S3Server:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory) -> Iterator[S3Server]:
-    """SeaweedFS with one identity and no bucket, ended with the session."""
+    """SeaweedFS with one identity and no bucket, ended with the session; or the server that the environment names."""
     folder = tmp_path_factory.mktemp("seaweedfs")
+    if endpoint := os.environ.get(EXTERNAL_ENDPOINT):
+        missing = [name for name in EXTERNAL_CREDENTIALS if not os.environ.get(name)]
+        if missing:
+            pytest.fail(f"{EXTERNAL_ENDPOINT} is set without {' and '.join(missing)}")
+        yield S3Server(endpoint, *(os.environ[name] for name in EXTERNAL_CREDENTIALS), folder)
+        return
     access_key, secret_key = "test-access-key", uuid.uuid4().hex
     blocks = random.sample(PORTS, START_ATTEMPTS)
     for port in blocks:

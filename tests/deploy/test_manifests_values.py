@@ -4,7 +4,8 @@ from fractions import Fraction
 from itertools import islice
 
 import pytest
-from manifests.values import image_parts, parse_cron, quantity
+from manifests.values import image_parts, quantity
+from recipes.cron import parse_cron
 
 
 @pytest.mark.parametrize(

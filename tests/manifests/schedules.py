@@ -4,10 +4,11 @@ import re
 import zoneinfo
 from itertools import islice, pairwise
 
+from recipes.cron import parse_cron
+
 from job.errors import ERRORS_WITH_EXIT_CODES, EXIT_USAGE, Preempted
 from manifests.rendering import CONTAINER, REPOSITORY, Object, Rendered
 from manifests.spec_in_pods import resolved_specs
-from manifests.values import parse_cron
 
 # Kubernetes looks at its CronJobs every ten seconds, and may miss a start with less.
 _LEAST_STARTING_DEADLINE = 10
