@@ -32,8 +32,8 @@ CONTROL_VARIABLES: dict[str, str] = {
     RUN_ID_VARIABLE: "the run to make or to go on with; else the newest unfinished one, or a new one",
     SCRATCH_VARIABLE: "the folder for arrays, checkpoints and what is not stored yet, one folder in it per run; "
     "`tuning-job` in the system's temporary folder without it",
-    TERMINATION_LOG_VARIABLE: "the file that gets one JSON object of at most 4096 bytes when a run ends: what came out, "
-    "or why nothing did; `/dev/termination-log` without it, where Kubernetes has made that",
+    TERMINATION_LOG_VARIABLE: "the file that gets one JSON object of at most 4096 bytes when a run ends; "
+    "`/dev/termination-log` without it, where Kubernetes has made that",
     GIT_COMMIT_VARIABLES[0]: "the commit that the code was built from, for the manifest",
     GIT_COMMIT_VARIABLES[1]: "the same, as GitHub's workflows set it",
     IMAGE_DIGEST_VARIABLE: "the digest of the container image, for the manifest",
