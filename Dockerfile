@@ -4,10 +4,11 @@
 
 # Pin it by digest where builds must repeat: python:3.11-slim-bookworm@sha256:...
 ARG BASE=python:3.11-slim-bookworm
-
-FROM ${BASE} AS dependencies
 # cpu or gpu: which lock file, and with it which build of TensorFlow.
 ARG VARIANT=cpu
+
+FROM ${BASE} AS dependencies
+ARG VARIANT
 # hadolint ignore=DL3008 # `strip` alone is wanted, any version of it, and it does not get into the image.
 RUN set -eu; \
     apt-get update; \
@@ -17,6 +18,7 @@ COPY requirements/${VARIANT}.txt /build/requirements.txt
 # One instruction, because each would keep its own copy of two libraries of 0.85 GB:
 # - the environment has no pip of its own, so that what is copied below has none;
 # - nothing is imported from TensorFlow's headers, sources and tests, nor libclang from anywhere;
+# - nor are the packages' own commands;
 # - a fifth of TensorFlow's libraries is symbols for debuggers (only its own files are stripped: those of wheels that
 #   auditwheel has patched do not survive it);
 # - bytecode with unchecked hashes is used whatever becomes of the files' times on the way through registries.
@@ -30,8 +32,9 @@ RUN set -eu; \
         find "${packages}/${package}" -type d -name tests -prune -exec rm -rf {} +; \
     done; \
     find "${packages}" -name '*.a' -delete; \
+    find /opt/tuning-job/bin -type f -delete; \
     find "${packages}/tensorflow" -type f -name '*.so*' -exec strip --strip-unneeded {} +; \
-    /opt/tuning-job/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash "${packages}"
+    /opt/tuning-job/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash "${packages}"
 
 FROM dependencies AS package
 COPY pyproject.toml README.md LICENSE /build/
@@ -40,9 +43,17 @@ COPY job /build/job
 RUN set -eu; \
     python -m pip --python /opt/tuning-job/bin/python install --no-cache-dir --no-compile --disable-pip-version-check \
         --no-index --no-deps --no-build-isolation --root /package /build; \
-    /opt/tuning-job/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /package /package
+    /opt/tuning-job/bin/python -m compileall -q -f --invalidation-mode unchecked-hash -s /package /package
 
-FROM ${BASE}
+FROM ${BASE} AS base-cpu
+
+# What NVIDIA's container runtime goes by.
+FROM ${BASE} AS base-gpu
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+# hadolint ignore=DL3006 # One of the two above.
+FROM base-${VARIANT}
 # - The base's own library has no bytecode, and on a read-only root every start would compile it again.
 # - Nothing installs packages here: no pip, no bundle of it either.
 # - No program changes its user, and any numeric user will do: only /scratch is written to, and /tmp where it can be.
@@ -50,7 +61,7 @@ RUN set -eu; \
     python -m pip uninstall --quiet --yes --root-user-action ignore pip; \
     library="$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"; \
     rm -rf "${library}/ensurepip" /root/.cache; \
-    python -m compileall -q -j 0 --invalidation-mode unchecked-hash -x '/(test|idlelib|lib2to3|turtledemo)/' "${library}"; \
+    python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash -x '/(test|idlelib|lib2to3|turtledemo)/' "${library}"; \
     echo 'tuning-job:x:10001:10001::/scratch:/usr/sbin/nologin' >> /etc/passwd; \
     echo 'tuning-job:x:10001:' >> /etc/group; \
     find / -xdev -type f -perm /6000 -exec chmod a-s {} +; \
@@ -63,9 +74,7 @@ ENV PATH=/opt/tuning-job/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/scratch \
     TMPDIR=/scratch \
-    JOB_SCRATCH=/scratch/tuning-job \
-    NVIDIA_VISIBLE_DEVICES=all \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+    JOB_SCRATCH=/scratch/tuning-job
 # A relative output, as the quickstart's ./runs, is in the volume as well.
 WORKDIR /scratch
 VOLUME ["/scratch"]
