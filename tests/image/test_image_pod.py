@@ -42,6 +42,7 @@ def pod_of(rendered: list[dict], *, name: str, image: str, environment: dict[str
     assert job["terminationMessagePath"] == TERMINATION_LOG
     job["volumeMounts"].append({"name": "log", "mountPath": TERMINATION_LOG})
     spec["volumes"].append({"name": "log", "hostPath": {"path": str(log), "type": "File"}})
+    _leave_out_shared_memory(spec, job)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -49,6 +50,16 @@ def pod_of(rendered: list[dict], *, name: str, image: str, environment: dict[str
         # The server listens on this machine alone.
         "spec": spec | {"hostNetwork": True},
     }
+
+
+def _leave_out_shared_memory(spec: dict, job: dict) -> None:
+    """Podman gives its volumes the rights of the image's folder, root's; Kubernetes makes them writable for all.
+
+    For /scratch the image has the rights that are needed. Without a volume podman has a /dev/shm of its own.
+    """
+    (name,) = [mount["name"] for mount in job["volumeMounts"] if mount["mountPath"] == "/dev/shm"]  # noqa: S108 - a mount
+    job["volumeMounts"] = [mount for mount in job["volumeMounts"] if mount["name"] != name]
+    spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] != name]
 
 
 def test_the_jobs_pod_publishes(podman, image, shared_bucket, rendered, tmp_path, figures):
