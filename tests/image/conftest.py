@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from image.containers import Container, started
+from image.containers import SPEC, Container, started
 from image.podman import Podman, open_podman, reason_why_not
 
 from job.version import VERSION
@@ -26,15 +26,6 @@ BASE = "python:3.11-slim-bookworm"
 PULL_SECONDS = 300
 BUILD_SECONDS = 3600
 FIGURES = pytest.StashKey[dict[str, str]]()
-# Fifteen or so seconds on two cores, and enough trials to be stopped in the middle.
-SPEC = """\
-name: digits
-seed: 3
-search: {max_epochs: 10, factor: 3}
-space:
-  units: {type: int, min_value: 32, max_value: 256, step: 32}
-  learning_rate: [0.01, 0.001]
-"""
 
 
 def pytest_configure(config):

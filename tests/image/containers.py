@@ -28,6 +28,15 @@ HARDENED = (
 )
 TERMINATION_LOG = "/dev/termination-log"
 END_SECONDS = 600
+# Fifteen or so seconds on two cores, and enough trials to be stopped in the middle.
+SPEC = """\
+name: digits
+seed: 3
+search: {max_epochs: 10, factor: 3}
+space:
+  units: {type: int, min_value: 32, max_value: 256, step: 32}
+  learning_rate: [0.01, 0.001]
+"""
 
 
 @dataclass

@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
-from image.containers import Container, ProcessWatch
+from image.containers import SPEC, Container, ProcessWatch
 
 LIMIT = 2 * 2**30
 LIMIT_SCRIPT = """
@@ -81,6 +84,25 @@ def test_process_one_is_the_job_and_collects_no_zombies(published):
     assert not [command for command in watch.commands if command and command[0].rsplit("/", 1)[-1] in {"sh", "bash"}]
     # One per worker, the fork server and the resource tracker, at the moment in which all of them end.
     assert len(watch.zombies) <= 4
+
+
+def test_what_was_left_out_changes_nothing(published, stored_run, shared_bucket, tmp_path):
+    """With the packages as they come, outside of the image, the same run has the same answer to the last bit."""
+    assert published[0].code == 0
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC)
+    done = subprocess.run(
+        [sys.executable, "-m", "job", "run", "--spec", spec, "--output", f"s3://{shared_bucket.name}/tuning"],
+        env=os.environ
+        | shared_bucket.environment
+        | {"JOB_RUN_ID": "outside", "JOB_SCRATCH": str(tmp_path / "scratch")},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert answer(stored_run("outside")) == answer(stored_run("uninterrupted"))
 
 
 def test_a_second_start_does_nothing(start, published):
