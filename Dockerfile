@@ -58,7 +58,7 @@ FROM base-${VARIANT}
 # - Nothing installs packages here: no pip, no bundle of it either.
 # - No program changes its user, and any numeric user will do: only /scratch is written to, and /tmp where it can be.
 RUN set -eu; \
-    python -m pip uninstall --quiet --yes --root-user-action ignore pip; \
+    python -m pip uninstall --quiet --yes --root-user-action ignore pip setuptools wheel; \
     library="$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"; \
     rm -rf "${library}/ensurepip" /root/.cache; \
     python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash -x '/(test|idlelib|lib2to3|turtledemo)/' "${library}"; \
