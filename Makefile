@@ -1,6 +1,6 @@
 # The two commands that matter: `make run` and `make test`. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kill lint lint-deploy format docs bench lock clean
+.PHONY: help setup run test test-kill test-image lint lint-deploy format docs bench image lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,6 +21,10 @@ TESTS ?= tests
 N ?= 50
 # Arguments for the benchmark, for example: make bench BENCH='--cases dense --repeat 3'
 BENCH ?=
+# For `make image`: cpu or gpu, and more arguments for the build, for example: make image BUILD='--network host'
+VARIANT ?= cpu
+BUILD ?=
+ENGINE ?= $(firstword $(notdir $(shell command -v docker podman)))
 
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +56,17 @@ test: lint $(LINT_STAMP)  ## Lint, type-check and run every test
 test-kill: setup  ## Kill a run N times at random moments and compare it with an uninterrupted one
 	$(BIN)/python -m pytest tests/functional/test_kill.py --kills=$(N) $(addprefix --kill-seed=,$(SEED)) \
 		$(addprefix --repeated-seconds=,$(REPEATED))
+
+VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' job/version.py)
+IMAGE := tuning-job:$(VERSION)$(if $(filter gpu,$(VARIANT)),-gpu)
+image:  ## Build the image: VARIANT=cpu (default) or gpu
+	$(or $(ENGINE),$(error docker or podman is needed)) build --build-arg VARIANT=$(VARIANT) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION=$(shell git describe --always --dirty --abbrev=40 --match='' 2>/dev/null) \
+		--tag $(IMAGE) $(BUILD) .
+
+# Not part of `make test`: needs podman, gigabytes of disk, and minutes.
+test-image: setup $(LINT_STAMP)  ## Build the image and run it: hardened, stopped and resumed, as a pod, with little memory
+	VARIANT=$(VARIANT) $(BIN)/python -m pytest tests/image
 
 lint: setup  ## ruff, mypy strict, import-linter, and generated docs up to date
 	$(BIN)/ruff check .

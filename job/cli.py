@@ -13,12 +13,13 @@ import typer
 
 from job.commands import housekeeping
 from job.commands.output import echo_json, show_tables
-from job.errors import EXIT_UNFORESEEN, JobError, SpecError
+from job.errors import EXIT_UNFORESEEN, EXIT_USAGE, JobError, SpecError
 from job.resolve import require_access, resolve_run_id, resolve_spec
 from job.settings import Settings, read_settings
 from job.signals import signals_as_errors
 from job.spec.overrides import Override, parse_assignment
 from job.spec.redaction import redact_text
+from job.termination import Ending, MisusedError, termination_message, write_message
 from job.version import VERSION
 
 PROGRAM = "tuning-job"
@@ -68,7 +69,11 @@ def main(args: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         command.main(args=_with_command(args), prog_name=PROGRAM, obj=environ)
     except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if code == EXIT_USAGE:
+            misused = MisusedError("the command line is wrong; standard error says in which way")
+            write_message(read_settings(environ).termination_log, Ending(), misused)
+        return code
     except JobError as error:
         typer.echo(failure_text(error), err=True)
         return error.exit_code
@@ -124,9 +129,10 @@ def run(
     assignments: SetOption = None,
 ) -> None:
     """Run the job: search, retrain, evaluate, publish."""
-    # As PID 1 of a container this process would not hear them.
-    with signals_as_errors():
-        settings = _settings(ctx)
+    settings = _settings(ctx)
+    ending = Ending()
+    # As PID 1 of a container this process would not hear signals.
+    with termination_message(settings.termination_log, ending), signals_as_errors():
         try:
             overrides = _overrides(assignments)
             if output is not None:
@@ -138,7 +144,7 @@ def run(
             raise
         from job.pipeline import run_job  # noqa: PLC0415 - see the module's text
 
-        run_job(resolved, settings, chosen_id)
+        run_job(resolved, settings, chosen_id, ending)
 
 
 @app.command()

@@ -14,7 +14,7 @@ from job.attempts import Attempts
 from job.errors import LockedError, StateConflictError
 from job.layout import RunLayout
 from job.logs import bound, configure, get_logger
-from job.publish import Publication
+from job.publish import Publication, read_manifest
 from job.records import Manifest, TrialRecord
 from job.report.summary import result_lines
 from job.resolve import require_access, storage_options
@@ -29,6 +29,7 @@ from job.settings import Settings
 from job.signals import signals_as_errors
 from job.spec import JobSpec
 from job.store import ObjectStore, open_store
+from job.termination import Ending
 from job.training.device import prepare_process
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _START_SECONDS = 60.0
 
 
-def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
+def run_job(spec: JobSpec, settings: Settings, run_id: str | None, ending: Ending) -> None:
     """Run a job to its published end, or raise the reason why not.
 
     Without a run id the newest unfinished run of the spec that nobody works on goes on; where there is none, or it has
@@ -49,6 +50,7 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
         spec: the resolved job spec.
         settings: what the environment says besides.
         run_id: the run to make or go on with; None takes the environment's, or chooses.
+        ending: learns which run it is and what came out.
 
     Raises:
         JobError: what ended the job; it is then in the log, and in `failure.json` if trying again cannot help.
@@ -58,21 +60,28 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None) -> None:
     given = run_id or settings.run_id
     with bound(**({} if given is None else {"run_id": given})), failure_logged(), signals_as_errors():
         store = open_store(spec.output, storage_options(spec))
-        if given is not None and already_published(spec, Publication(store, RunLayout(spec.name, given))):
-            return
+        if given is not None:
+            publication = Publication(store, RunLayout(spec.name, given))
+            _tell_which(publication, ending)
+            if already_published(spec, publication):
+                _tell_result(publication, ending, skipped=True)
+                return
         require_access(spec)
         require_disk(spec, scratch_root(settings.scratch))
-    if given is None and _went_on(spec, settings, store, console):
+    if given is None and _went_on(spec, settings, store, console, ending):
         return
     chosen = given or new_run_id()
     with bound(run_id=chosen):
+        _tell_which(Publication(store, RunLayout(spec.name, chosen)), ending)
         with failure_logged(), signals_as_errors():
-            publication = open_run(spec, store, chosen)
-        if publication is not None:
-            work_on(spec, settings, publication, console, _tune)
+            opened = open_run(spec, store, chosen)
+            if opened is None:
+                _tell_result(Publication(store, RunLayout(spec.name, chosen)), ending, skipped=True)
+        if opened is not None:
+            work_on(spec, settings, opened, console, partial(_tune, ending))
 
 
-def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Console | None") -> bool:
+def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Console | None", ending: Ending) -> bool:
     """Go on with an unfinished run, if there is one that can be had."""
     with failure_logged(), signals_as_errors():
         unfinished = list(unfinished_runs(store, spec))
@@ -81,8 +90,9 @@ def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Co
             publication = _opened_unless_held(spec, store, run_id)
             if publication is None:
                 continue
+            _tell_which(publication, ending)
             try:
-                work_on(spec, settings, publication, console, _tune)
+                work_on(spec, settings, publication, console, partial(_tune, ending))
             except StateConflictError:
                 # The failure is stored with the run: the next start does not try it again.
                 get_logger().warning("run cannot go on; another one is looked for")
@@ -100,7 +110,7 @@ def _opened_unless_held(spec: JobSpec, store: ObjectStore, run_id: str) -> Publi
             return None
 
 
-def _tune(run: Run) -> None:
+def _tune(ending: Ending, run: Run) -> None:
     state, uploads = RunState(run.publication), run.uploads
     with run.stage("data"):
         from job.data import ObjectPins, load_dataset  # noqa: PLC0415 - NumPy; a published run does without
@@ -163,8 +173,11 @@ def _tune(run: Run) -> None:
     manifest = artifacts.manifest_of(results, run.publication, run.seconds)
     if run.publication.finish(manifest):
         _announce(manifest, run)
+        ending.is_new = True
+        _tell_scores(manifest, run.publication, ending)
     else:
         get_logger().info("already published", manifest=run.publication.url(layout.MANIFEST))
+        _tell_result(run.publication, ending, skipped=False)
     run.scratch.remove_at_end()
     remove_checkpoints(run.publication)
 
@@ -195,6 +208,26 @@ def _terminal() -> "Console | None":
     from rich.console import Console  # noqa: PLC0415 - only terminals pay for rich
 
     return Console()
+
+
+def _tell_which(publication: Publication, ending: Ending) -> None:
+    ending.run_id = publication.layout.run_id
+    ending.run_uri = publication.url("").rstrip("/")
+
+
+def _tell_result(publication: Publication, ending: Ending, *, skipped: bool) -> None:
+    """What another process has published."""
+    manifest = read_manifest(publication.store, publication.layout)
+    ending.skipped = skipped
+    if manifest is not None:
+        _tell_scores(manifest, publication, ending)
+
+
+def _tell_scores(manifest: Manifest, publication: Publication, ending: Ending) -> None:
+    ending.manifest = publication.url(layout.MANIFEST)
+    ending.objective = manifest.search.objective
+    ending.best_score = manifest.scores.validation.get(manifest.search.objective)
+    ending.test = manifest.scores.test
 
 
 def _announce(manifest: Manifest, run: Run) -> None:

@@ -2,8 +2,8 @@
 
 Kinds of variables that begin with `JOB_`:
 
-- control variables: `JOB_SPEC`, `JOB_RUN_ID`, `JOB_SCRATCH`; and what is known of the code's origin, `JOB_GIT_COMMIT`
-  (or the `GITHUB_SHA` of a GitHub workflow) and `JOB_IMAGE_DIGEST`;
+- control variables: `JOB_SPEC`, `JOB_RUN_ID`, `JOB_SCRATCH`, `JOB_TERMINATION_LOG`; and what is known of the code's
+  origin, `JOB_GIT_COMMIT` (or the `GITHUB_SHA` of a GitHub workflow) and `JOB_IMAGE_DIGEST`;
 - overrides of the spec's fields: `JOB_NAME`, `JOB_SEARCH__MAX_EPOCHS`;
 - anything else with `__` names a field that does not exist: an error of the spec;
 - anything else without it is not ours: Kubernetes gives every container `JOB_SERVICE_HOST` and more where a service
@@ -24,6 +24,7 @@ RUN_ID_VARIABLE = "JOB_RUN_ID"
 GIT_COMMIT_VARIABLES = ("JOB_GIT_COMMIT", "GITHUB_SHA")
 IMAGE_DIGEST_VARIABLE = "JOB_IMAGE_DIGEST"
 SCRATCH_VARIABLE = "JOB_SCRATCH"
+TERMINATION_LOG_VARIABLE = "JOB_TERMINATION_LOG"
 
 # For the reference page, with the meaning of each.
 CONTROL_VARIABLES: dict[str, str] = {
@@ -31,6 +32,8 @@ CONTROL_VARIABLES: dict[str, str] = {
     RUN_ID_VARIABLE: "the run to make or to go on with; else the newest unfinished one, or a new one",
     SCRATCH_VARIABLE: "the folder for arrays, checkpoints and what is not stored yet, one folder in it per run; "
     "`tuning-job` in the system's temporary folder without it",
+    TERMINATION_LOG_VARIABLE: "the file that gets one JSON object of at most 4096 bytes when a run ends; "
+    "`/dev/termination-log` without it, where Kubernetes has made that",
     GIT_COMMIT_VARIABLES[0]: "the commit that the code was built from, for the manifest",
     GIT_COMMIT_VARIABLES[1]: "the same, as GitHub's workflows set it",
     IMAGE_DIGEST_VARIABLE: "the digest of the container image, for the manifest",
@@ -49,6 +52,7 @@ class Settings:
         run_id: the run to make or to go on with; None leaves it to the job.
         overrides: of the spec's fields; whole sections before their fields.
         scratch: the folder for what lives on this machine's disk; None for the default.
+        termination_log: the file for the termination message; None for Kubernetes' own, where there is one.
         git_commit, image_digest: where the code comes from, as far as the environment tells.
         warnings: what looks like ours and is not.
     """
@@ -57,6 +61,7 @@ class Settings:
     run_id: str | None = None
     overrides: tuple[Override, ...] = ()
     scratch: str | None = None
+    termination_log: str | None = None
     git_commit: str | None = None
     image_digest: str | None = None
     warnings: tuple[str, ...] = ()
@@ -81,6 +86,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             if len(override.segments) > 1 or override.segments[0].upper() in fields
         ),
         scratch=given.get(SCRATCH_VARIABLE),
+        termination_log=given.get(TERMINATION_LOG_VARIABLE),
         git_commit=next((given[name] for name in GIT_COMMIT_VARIABLES if name in given), None),
         image_digest=given.get(IMAGE_DIGEST_VARIABLE),
         warnings=tuple(

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from job.errors import InterruptedByUser, JobError, Preempted
@@ -30,15 +30,15 @@ class _Grace:
         self._last_words = last_words
         self._timer: threading.Timer | None = None
 
-    def begin(self, exit_code: int) -> None:
+    def begin(self, error: JobError) -> None:
         if self._timer is None:
-            self._timer = threading.Timer(self._seconds, self._end, args=(exit_code,))
+            self._timer = threading.Timer(self._seconds, self._end, args=(error,))
             self._timer.daemon = True
             self._timer.start()
 
-    def _end(self, exit_code: int) -> None:
+    def _end(self, error: JobError) -> None:
         self._last_words()
-        os._exit(exit_code)
+        _end_abruptly(error)
 
     def cancel(self) -> None:
         if self._timer is not None:
@@ -54,7 +54,7 @@ class _Handler:
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if _received:
-            os._exit(_received[0].exit_code)
+            _end_abruptly(_received[0])
         if number == signal.SIGTERM:
             self.error = Preempted("stopped by SIGTERM", advice=_ADVICE)
         else:
@@ -62,7 +62,7 @@ class _Handler:
         _received.append(self.error)
         request_stop()
         if _graces:
-            _graces[-1].begin(self.error.exit_code)
+            _graces[-1].begin(self.error)
         if self.may_raise:
             raise _StoppedError
 
@@ -71,6 +71,28 @@ _handlers: list[_Handler] = []
 _graces: list[_Grace] = []
 # What the first signal asked for, while any block is open.
 _received: list[JobError] = []
+_told: list[Callable[[JobError], None]] = []
+
+
+@contextmanager
+def told_of_abrupt_end(tell: Callable[[JobError], None]) -> Iterator[None]:
+    """A block whose process may end with nothing of it being left: by a second signal, or past the grace period.
+
+    Args:
+        tell: called just before such an end with what the first signal asked for, from any thread; must not take long.
+    """
+    _told.append(tell)
+    try:
+        yield
+    finally:
+        _told.remove(tell)
+
+
+def _end_abruptly(error: JobError) -> None:
+    for tell in _told:
+        with suppress(Exception):
+            tell(error)
+    os._exit(error.exit_code)
 
 
 @contextmanager
