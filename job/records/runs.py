@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from job.records.exports import Export
 from job.records.record import Hyperparameters, Record
+from job.records.signatures import Signature
 from job.records.trials import SearchTotals
 
 
@@ -77,27 +79,6 @@ class Inputs(Record):
     engine: EngineChoices
 
 
-class TensorSignature(Record):
-    """One input or output: `shape` with None for the batch and other free axes, and the dtype's name."""
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-
-
-class Signature(Record):
-    """How to call the published model.
-
-    `class_names[i]` is what output `i` stands for; `output_kind` says whether outputs are logits or
-    probabilities.
-    """
-
-    inputs: tuple[TensorSignature, ...]
-    outputs: tuple[TensorSignature, ...]
-    class_names: tuple[str, ...] | None
-    output_kind: Literal["logits", "probabilities", "values"]
-
-
 class Lineage(Record):
     """Where a model comes from. Values that are not known are None, never guessed."""
 
@@ -136,6 +117,7 @@ class Manifest(Record):
 
     `seconds` has one entry per stage and `total`; `artifacts` maps keys relative to the run. `artifacts_prefix` stands
     before the names of all artifacts but the log's, where the server ignores conditional writes; it is empty otherwise.
+    `exports`: the formats that the model was published in besides `model.keras`.
     """
 
     schema_version: Literal[1] = 1
@@ -156,6 +138,7 @@ class Manifest(Record):
     seconds: dict[str, float]
     artifacts: dict[str, Artifact]
     artifacts_prefix: str = ""
+    exports: tuple[Export, ...] = ()
 
 
 class Failure(Record):

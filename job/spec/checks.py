@@ -240,6 +240,14 @@ def storage_options_have_a_use(spec: JobSpec) -> Iterator[Finding]:
             yield Finding(("storage", field), "needs an output at s3://…; output is a directory")
 
 
+@check("export")
+def formats_are_named_once(spec: JobSpec) -> Iterator[Finding]:
+    """A format is there or not."""
+    for index, name in enumerate(spec.export):
+        if name in spec.export[:index]:
+            yield Finding(("export", index), f"{name} is named twice")
+
+
 CHECKS: tuple[Check, ...] = (
     objective_exists,
     search_fields_have_a_use,
@@ -258,4 +266,5 @@ CHECKS: tuple[Check, ...] = (
     part_size_is_possible,
     tags_are_possible,
     storage_options_have_a_use,
+    formats_are_named_once,
 )

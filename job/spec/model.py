@@ -68,6 +68,9 @@ class JobSpec(Section):
     """What each trial is given of the machine."""
     retrain: RetrainSpec = RetrainSpec()
     """How the published model is trained."""
+    export: tuple[Literal["saved_model", "onnx", "tflite"], ...] = Field(default=(), strict=False)
+    """What the model is published as beside `model.keras`: `saved_model` (TensorFlow Serving), `onnx`, `tflite`. Each
+    is loaded by its own runtime and compared with Keras; what a format cannot hold is found before the search."""
     storage: StorageSpec = StorageSpec()
     """How objects are written to S3."""
     logs: LogsSpec = LogsSpec()
