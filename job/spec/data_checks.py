@@ -8,7 +8,7 @@ from job.spec.fields import listed, nearest
 from job.spec.model import JobSpec
 from job.spec.redaction import show
 from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec
-from job.spec.sources import KINDS_IN_WORDS, SUFFIXES, kind_of, source_kind
+from job.spec.sources import KINDS_IN_WORDS, SUFFIXES_IN_WORDS, kind_of, source_kind
 
 
 @check("data.source", "data.format")
@@ -25,8 +25,8 @@ def source_is_known(spec: JobSpec) -> Iterator[Finding]:
 
 def _sources_in_words() -> str:
     return (
-        f"expected {listed(tuple(DATASETS), 'or')}, or {listed(SUFFIXES, 'or')} as a path or s3:// URL, or a folder or "
-        "prefix whose content data.format names"
+        f"expected {listed(tuple(DATASETS), 'or')}, a {SUFFIXES_IN_WORDS} file by path or s3:// URL, or a folder or "
+        "prefix with data.format"
     )
 
 
@@ -104,7 +104,7 @@ def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
     for split, fraction in fractions:
         drawn = round(fraction * rows)
         # A stratified draw leaves every class a row to train on.
-        most = rows - (dataset.classes if data.split == "stratified" else 1)
+        most = rows - (dataset.classes if data.split != "random" else 1)
         if not 0 < drawn <= most:
             message = (
                 f"expected a share that draws 1 to {most} of the {rows} rows of {dataset.name} that there are to "

@@ -24,7 +24,7 @@ _SUFFIXES: dict[str, SourceKind] = {
     ".py": "python",
 }
 
-SUFFIXES: tuple[str, ...] = tuple(_SUFFIXES)
+SUFFIXES_IN_WORDS = ".npz, .csv, .parquet, .tfrecord or .py"
 
 KINDS_IN_WORDS: dict[SourceKind, str] = {
     "builtin": "the name of a built-in data set",

@@ -28,8 +28,12 @@ class DataSpec(Section):
     """An `.npz` file with `x` and `y` to test on, instead of a share of the rows."""
     test_fraction: float | None = Field(default=None, gt=0, lt=1)
     """The share of all rows to test on; 0.1 where nothing else gives the test rows."""
-    split: Literal["stratified", "random"] = "stratified"
-    """How fractions are drawn: every class in proportion, or each row alike. Both are seeded."""
+    task: Literal["auto", "classification", "regression"] = "auto"
+    """What the targets are for. `auto` takes strings, booleans, one-hot rows and whole numbers that number classes for
+    a classification, and other numbers for a regression; the log says which."""
+    split: Literal["auto", "stratified", "random"] = "auto"
+    """How fractions are drawn: `stratified` takes every class in proportion, `random` each row alike. `auto` is
+    `stratified` for a classification and `random` for a regression. All are seeded."""
     rescale: Literal["auto", "none"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
     """What inputs are divided by, in training and inside the published model. `auto` brings images to [0, 1]
     and leaves tables alone."""
