@@ -17,6 +17,9 @@ class DataSpec(Section):
     """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`), or an `.npz` file as a path or
     `s3://` URL, with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and optionally `x_validation`,
     `y_validation`."""
+    format: Literal["auto", "npz", "csv", "parquet", "images", "tfrecord", "python"] = "auto"
+    """What `source`, `validation_source` and `test_source` hold. `auto` goes by how the name ends; of a folder or
+    prefix it must be said."""
     validation_source: str | None = Field(default=None, min_length=1)
     """An `.npz` file with `x` and `y` to validate on, instead of a share of the rows."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
