@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from job import layout
 from job.attempts import Attempts
 from job.errors import LockedError, StateConflictError
+from job.export.requirements import require_packages
 from job.layout import RunLayout
 from job.logs import bound, configure, get_logger
 from job.publish import Publication
@@ -101,6 +102,7 @@ def _opened_unless_held(spec: JobSpec, store: ObjectStore, run_id: str) -> Publi
 
 
 def _tune(run: Run) -> None:
+    require_packages(run.spec.export)
     state, uploads = RunState(run.publication), run.uploads
     with run.stage("data"):
         from job.data import ObjectPins, load_dataset  # noqa: PLC0415 - NumPy; a published run does without
@@ -124,6 +126,9 @@ def _tune(run: Run) -> None:
             state.pin_inputs(stages.inputs_of(run.spec, dataset, pins.read, device))
             with _attempts(run, partial(stages.progress_of, plan.checkpoints)) as attempts:
                 known = _known(uploads, attempts)
+                # An earlier start whose trials are recorded got past this.
+                if stages.may_export(run.spec) and not known:
+                    stages.try_exports(run.spec, plan, dataset, run.scratch.exports)
 
                 def store_record(record: TrialRecord) -> None:
                     uploads.store_record(record)
@@ -144,6 +149,10 @@ def _tune(run: Run) -> None:
             trained = stages.retrain(run.spec, dataset, plan, result)
     with run.stage("evaluate"):
         evaluation = stages.evaluate(trained, dataset)
+    exported = None
+    if stages.may_export(run.spec):
+        with run.stage("export"):
+            exported = stages.export(run.spec, trained, dataset, run.scratch.exports)
     results = artifacts.RunResults(
         spec=run.spec,
         dataset=dataset,
@@ -152,6 +161,7 @@ def _tune(run: Run) -> None:
         evaluation=evaluation,
         lineage=stages.lineage_of(run.spec, run.settings, device),
         started_at=run.started_at,
+        exported=exported,
     )
     with run.stage("publish"):
         uploads.through_outage(lambda: artifacts.write_artifacts(results, run.publication, run.scratch.folder))

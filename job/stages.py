@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import keras_tuner
 
 from job.data import Dataset
+from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.evaluation import evaluate as evaluate_model
 from job.models import TunableModel
@@ -34,13 +35,18 @@ from job.version import VERSION
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from job.export.model import Exported
+
 __all__ = [
     "evaluate",
+    "export",
     "inputs_of",
     "lineage_of",
+    "may_export",
     "progress_of",
     "retrain",
     "search",
+    "try_exports",
     "versions",
 ]
 
@@ -111,6 +117,29 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
         precision=spec.training.precision,
         checkpoint_interval=spec.limits.checkpoint_interval.total_seconds(),
     ).run()
+
+
+def may_export(spec: JobSpec) -> bool:
+    """Whether a model of this spec may be published in other formats besides: the user's own may need a SavedModel."""
+    return bool(spec.export) or getattr(spec.model, "source", None) is not None
+
+
+def try_exports(spec: JobSpec, plan: TrialPlan, dataset: Dataset, folder: Path) -> None:
+    """Refuse formats that cannot hold the model, before anything is trained; see `job.export`."""
+    from job.export.stages import try_exports as try_all  # noqa: PLC0415 - only who exports pays for it
+
+    hypermodel = plan.hypermodel()
+    values = frozen_space(hypermodel).values
+    with clear_disk_errors(folder):
+        try_all(hypermodel, values, dataset, spec.export, folder, precision=spec.training.precision)
+
+
+def export(spec: JobSpec, trained: TrainedModel, dataset: Dataset, folder: Path) -> "Exported":
+    """Write the model to publish in the formats that the spec names; see `job.export`."""
+    from job.export.stages import export_published  # noqa: PLC0415 - likewise
+
+    with clear_disk_errors(folder):
+        return export_published(trained.model, dataset, spec.export, folder)
 
 
 def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:

@@ -7,11 +7,6 @@ Every format comes from the SavedModel: Keras's own ONNX export writes files tha
 prints, keeps global state, and may abort.
 
 Nothing here is imported unless something is to be exported; the packages that ONNX needs are imported by that process
-alone.
+alone. So this module imports none of its own: `job.export.requirements` is for the start of a job, `job.export.stages`
+for what follows.
 """
-
-from job.export.model import Exported, export_model
-from job.export.refusal import Refusal, refused
-from job.export.requirements import require_packages
-
-__all__ = ["Exported", "Refusal", "export_model", "refused", "require_packages"]

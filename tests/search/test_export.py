@@ -8,7 +8,8 @@ import numpy as np
 
 from job.data import Rescaling
 from job.errors import SpecError
-from job.export import export_model, refused
+from job.export.model import export_model
+from job.export.refusal import refused
 from job.export.saved_model import layer_names
 from job.models import publishable_model
 
@@ -157,17 +158,28 @@ def test_another_prediction_is_a_refusal(tmp_path):
     assert all("predictions differ from Keras's by 0.01" in one.reason for one in exported.refusals)
 
 
+QUIETLY = """
+import sys
+from pathlib import Path
+import numpy as np
+from job.logs import configure
+from job.training.device import prepare_process
+configure("info")
+prepare_process(threads=1)
+import keras
+from job.export.model import export_model
+rows = keras.Input((2,))
+model = keras.Model(rows, keras.layers.Dense(2)(rows))
+done = export_model(model, ("saved_model", "onnx", "tflite"), np.ones((3, 2), "float32"), Path(sys.argv[1]))
+assert len(done.exports) == 3
+assert not {"onnx", "tf2onnx", "onnxruntime"} & set(sys.modules)
+print("[]")
+"""
+
+
 def test_nothing_is_printed(tmp_path):
     """Converters speak on both streams; the job's own standard output holds events alone."""
-    code = (
-        "import sys, numpy as np\nfrom pathlib import Path\nfrom job.training.device import prepare_process\n"
-        "from job.logs import configure\nconfigure('info')\nprepare_process(threads=1)\nimport keras\nfrom job.export import export_model\n"
-        "rows = keras.Input((2,))\nmodel = keras.Model(rows, keras.layers.Dense(2)(rows))\n"
-        "done = export_model(model, ('saved_model', 'onnx', 'tflite'), np.ones((3, 2), 'float32'), Path(sys.argv[1]))\n"
-        "assert len(done.exports) == 3\n"
-        "assert not {'onnx', 'tf2onnx', 'onnxruntime'} & set(sys.modules)\nprint('[]')\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", QUIETLY, tmp_path], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"
     assert not done.stderr
