@@ -20,6 +20,8 @@ _SIGNATURE = "serving_default"
 _LONGEST_REASON = 400
 # Where MLIR says which operation it could not translate: `fused["MatMul:", "dense_1/MatMul@__inference_serve_5125"]`.
 _MLIR_LOCATION = re.compile(r'error: loc\(callsite\(fused\["(\w+):", "([^"@]+)@')
+# What it was to work on, from the list below: `tf.Cast(tensor<?x4xui64>) -> (tensor<?x4xf32>) : {…}`.
+_MLIR_DETAILS = re.compile(r"^\s+tf\.(\w+)(\([^)]*\)) -> ", re.MULTILINE)
 # How tf2onnx reports an operation that it leaves as it is, in a file that no runtime can load.
 _TF2ONNX_LACKS = re.compile(r"Tensorflow op \[(.+): (\w+)\] is not supported")
 
@@ -121,9 +123,15 @@ def _make_tflite(saved_model: Path, target: Path) -> None:
     try:
         content = converter.convert()
     except Exception as error:
-        found = [LackingOperation(kind=kind, path=path) for kind, path in _MLIR_LOCATION.findall(str(error))]
-        raise CannotHoldError(_shortened(error), found) from error
+        raise CannotHoldError(_shortened(error), _lacking_in_tflite(str(error))) from error
     target.write_bytes(content)
+
+
+def _lacking_in_tflite(said: str) -> list[LackingOperation]:
+    details = dict(reversed(_MLIR_DETAILS.findall(said)))
+    return [
+        LackingOperation(kind=kind + details.get(kind, ""), path=path) for kind, path in _MLIR_LOCATION.findall(said)
+    ]
 
 
 def _load_tflite(path: Path, outputs: Sequence[TensorSignature]) -> Predict:
