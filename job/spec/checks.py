@@ -10,6 +10,7 @@ from job.spec.fields import listed, nearest
 from job.spec.model import JobSpec
 from job.spec.sections import Objective, SearchSpec
 from job.spec.space_checks import SPACE_CHECKS
+from job.spec.table_checks import TABLE_CHECKS
 
 # What a built-in classifier logs after every epoch, and which way is better.
 CLASSIFICATION_METRICS: dict[str, Literal["min", "max"]] = {
@@ -160,6 +161,7 @@ CHECKS: tuple[Check, ...] = (
     min_epochs_within_max_epochs,
     *SPACE_CHECKS,
     *DATA_CHECKS,
+    *TABLE_CHECKS,
     min_delta_has_a_use,
     seeds_need_a_validation_split,
     kms_key_has_a_use,

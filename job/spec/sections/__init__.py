@@ -1,5 +1,6 @@
 """The spec's sections, a module for each or for a few that belong together."""
 
+from job.spec.sections.columns import ColumnSpec
 from job.spec.sections.data import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec
 from job.spec.sections.model import ModelSpec
 from job.spec.sections.run import LimitsSpec, LogsSpec, StorageSpec
@@ -10,6 +11,7 @@ from job.spec.sections.training import EarlyStoppingSpec, ResourcesSpec, Retrain
 __all__ = [
     "DEFAULT_TEST_FRACTION",
     "DEFAULT_VALIDATION_FRACTION",
+    "ColumnSpec",
     "DataSpec",
     "EarlyStoppingSpec",
     "LimitsSpec",
