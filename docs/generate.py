@@ -26,7 +26,7 @@ from job.spec.datasets import DATASETS
 from job.spec.fields import Place, field_place
 from job.spec.overrides import variable_name
 from job.spec.schema import spec_schema
-from job.spec.sections import ColumnSpec
+from job.spec.sections import ColumnSpec, RecordField
 from job.spec.space_checks import accepted_in_words
 
 DOCS = Path(__file__).parent
@@ -69,7 +69,7 @@ def job_spec_page() -> str:
         if name == "search":
             parts.append(_objectives())
         if name == "data":
-            parts += [_columns(), _datasets()]
+            parts += [_columns(), _record(), _datasets()]
         if name == "model":
             parts += [_space(), *(_builder(builder) for builder in BUILDERS.values())]
     return _page(parts)
@@ -127,6 +127,11 @@ def _objectives() -> str:
 def _columns() -> str:
     table = _fields_table("data.columns.NAME.", ColumnSpec.model_fields.items())
     return f"What `data.columns` says of a column, each entry as `NAME: {{type: string}}`:\n\n{table}"
+
+
+def _record() -> str:
+    table = _fields_table("data.record.NAME.", RecordField.model_fields.items())
+    return f"What `data.record` says of a feature of TFRecord files, each entry as `NAME: {{dtype: int64}}`:\n\n{table}"
 
 
 def _datasets() -> str:

@@ -23,7 +23,8 @@ from job.data.inputs import check_alike, check_inputs, check_lengths
 from job.data.pins import ObjectPins
 from job.data.preparation import Rescaling, choose_preparation
 from job.data.row_files import RowFiles
-from job.data.sources import Sources, read_sources
+from job.data.source_rows import Sources
+from job.data.sources import read_sources
 from job.data.splits import Draw, UndrawableError, draw_random, draw_stratified
 from job.data.targets import decide_task, encode_targets, scale_notes, with_scale
 from job.disk import clear_disk_errors

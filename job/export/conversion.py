@@ -4,24 +4,21 @@ It prints whatever its libraries print, imports what they import, and may be abo
 soon as it is known, so that the format at fault is the first one without.
 """
 
-import os
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 
+from job.child_process import end_with_parent
 from job.data.arrays import AnyArray
 from job.export.comparison import UnlikeError, greatest_difference
 from job.export.formats import FORMATS, CannotHoldError
 from job.export.request import Answer, Exchange, Request, Task
 
-_STANDARD_INPUT = 0
-
 
 def main(folder: Path) -> None:
     """Do all tasks of the request in a folder."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     exchange = Exchange(folder)
     request = Request.model_validate_json(exchange.request.read_bytes())
     stored = np.load(exchange.rows)
@@ -30,14 +27,6 @@ def main(folder: Path) -> None:
         answer = _answer(task, request, folder, rows)
         with exchange.answers.open("a", encoding="utf-8") as file:
             file.write(answer.model_dump_json() + "\n")
-
-
-def _end_with_parent() -> None:
-    """End when the process that asked has ended: its end of the pipe closes, however it died."""
-    # Not `sys.stdin`: its lock, held by a thread that waits, aborts the interpreter's own end.
-    while os.read(_STANDARD_INPUT, 1):
-        pass
-    os._exit(1)
 
 
 def _answer(task: Task, request: Request, folder: Path, rows: dict[str, AnyArray]) -> Answer:

@@ -1,9 +1,6 @@
 """A model in every format that is asked for, or why one cannot hold it."""
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +10,7 @@ import keras
 import numpy as np
 
 from job import layout
+from job.child_process import last_words, run_module
 from job.data.arrays import AnyArray
 from job.data.nested import Nested, map_leaves
 from job.errors import JobError
@@ -152,41 +150,23 @@ def _storable(array: AnyArray) -> AnyArray:
 def _converted(request: Request, exchange: Exchange) -> dict[ExportFormat, Answer]:
     """Run the process that converts; an answer for every task."""
     exchange.request.write_text(request.model_dump_json(), encoding="utf-8")
-    code = _run(exchange)
+    code = run_module(
+        "job.export.conversion",
+        exchange.folder,
+        output=exchange.noise,
+        # Exports are checked on the processor.
+        environment={"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        timeout=_TIMEOUT_SECONDS,
+    )
     lines = exchange.answers.read_text(encoding="utf-8").splitlines() if exchange.answers.exists() else []
     answers = {answer.format: answer for answer in map(Answer.model_validate_json, lines)}
     noise = exchange.noise.read_text(encoding="utf-8", errors="replace")
     get_logger().debug("conversion ended", code=code, output=noise[-_SHOWN_NOISE:])
     for task in request.tasks:
         if task.format not in answers:
-            last = next((line for line in reversed(noise.splitlines()) if line.strip()), "it said nothing")
-            reason = f"the conversion ended with {code}: {last.strip()}"
+            reason = f"the conversion ended with {code}: {last_words(exchange.noise)}"
             answers[task.format] = Answer(format=task.format, problem=reason)
     return answers
-
-
-def _run(exchange: Exchange) -> int | str:
-    """The process's exit code, or what happened instead."""
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    with exchange.noise.open("wb") as noise:
-        process = subprocess.Popen(  # noqa: S603 - this package's own module
-            [sys.executable, "-m", "job.export.conversion", str(exchange.folder)],
-            # Held open: the process ends when this one does.
-            stdin=subprocess.PIPE,
-            stdout=noise,
-            stderr=subprocess.STDOUT,
-            env=environment,
-        )
-    try:
-        return process.wait(_TIMEOUT_SECONDS)
-    except subprocess.TimeoutExpired:
-        return "no answer in time"
-    finally:
-        # Also where a signal ends the wait.
-        process.kill()
-        process.wait()
-        if process.stdin is not None:
-            process.stdin.close()
 
 
 def _is_good(answers: dict[ExportFormat, Answer], task: Task) -> bool:

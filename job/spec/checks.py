@@ -7,6 +7,7 @@ from typing import Literal
 from job.spec.data_checks import DATA_CHECKS
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
+from job.spec.file_checks import FILE_CHECKS
 from job.spec.model import JobSpec
 from job.spec.sections import Objective, SearchSpec
 from job.spec.space_checks import SPACE_CHECKS
@@ -162,6 +163,7 @@ CHECKS: tuple[Check, ...] = (
     *SPACE_CHECKS,
     *DATA_CHECKS,
     *TABLE_CHECKS,
+    *FILE_CHECKS,
     min_delta_has_a_use,
     seeds_need_a_validation_split,
     kms_key_has_a_use,

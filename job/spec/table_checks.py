@@ -42,7 +42,9 @@ def table_fields_have_a_use(spec: JobSpec) -> Iterator[Finding]:
     if kind is None:
         return
     useless = (() if kind in TABLE_KINDS else _TABLE_FIELDS) + (() if kind == "csv" else _CSV_FIELDS)
-    for field in useless:
+    # Features of TFRecord files are named, too; see `job.spec.file_checks`.
+    of_records = {"target", "features"} if kind == "tfrecord" else set()
+    for field in (field for field in useless if field not in of_records):
         if getattr(data, field) != getattr(default, field):
             expected = "a .csv file" if field in _CSV_FIELDS else "a table (a .csv or .parquet file)"
             yield Finding(("data", field), f"needs data.source to be {expected}")

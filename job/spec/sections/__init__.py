@@ -3,6 +3,7 @@
 from job.spec.sections.columns import ColumnSpec
 from job.spec.sections.data import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec
 from job.spec.sections.model import ModelSpec
+from job.spec.sections.records import STORED_DTYPES, RecordField
 from job.spec.sections.run import LimitsSpec, LogsSpec, StorageSpec
 from job.spec.sections.search import Objective, SearchSpec, StopSpec
 from job.spec.sections.section import Section
@@ -11,6 +12,7 @@ from job.spec.sections.training import EarlyStoppingSpec, ResourcesSpec, Retrain
 __all__ = [
     "DEFAULT_TEST_FRACTION",
     "DEFAULT_VALIDATION_FRACTION",
+    "STORED_DTYPES",
     "ColumnSpec",
     "DataSpec",
     "EarlyStoppingSpec",
@@ -18,6 +20,7 @@ __all__ = [
     "LogsSpec",
     "ModelSpec",
     "Objective",
+    "RecordField",
     "ResourcesSpec",
     "RetrainSpec",
     "SearchSpec",

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from job.spec.quantities import InWords
 from job.spec.sections.columns import DEFAULT_HASH_BINS, DEFAULT_VOCABULARY_SIZE, LARGEST_ENCODING, ColumnSpec
+from job.spec.sections.records import RecordField
 from job.spec.sections.section import Section
 
 DEFAULT_VALIDATION_FRACTION = 0.2
@@ -18,7 +19,8 @@ class DataSpec(Section):
     source: str = Field(default="digits", min_length=1)
     """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`); an `.npz` file as a path or
     `s3://` URL, with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and optionally `x_validation`,
-    `y_validation`; or a table: a `.csv`, `.csv.gz` or `.parquet` file, or a folder or prefix of such."""
+    `y_validation`; a table: a `.csv`, `.csv.gz` or `.parquet` file; a `.tfrecord` or `.tfrecord.gz` file; or a folder
+    or prefix of such files, or of class folders of images (`format`)."""
     format: Literal["auto", "npz", "csv", "parquet", "images", "tfrecord", "python"] = "auto"
     """What `source`, `validation_source` and `test_source` hold. `auto` goes by how the name ends; of a folder or
     prefix it must be said."""
@@ -41,11 +43,27 @@ class DataSpec(Section):
     rescale: Literal["auto", "none"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
     """What inputs are divided by, in training and inside the published model. `auto` brings images to [0, 1]
     and leaves tables alone."""
+    image_size: (
+        Annotated[
+            tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]],
+            Field(strict=False),
+            InWords("a list of two whole numbers of at least 1: height and width"),
+        ]
+        | None
+    ) = None
+    """Of images: the height and width that they are resized to, once; what the published model takes. Needed where not
+    all images are of one size."""
+    image_channels: Literal["auto", 1, 3] = "auto"
+    """Of images: 1 makes them grey, 3 coloured; `auto` is 1 where all are grey. Transparency is left out."""
+    record: dict[str, RecordField] = Field(default_factory=dict)
+    """Of TFRecord files: what each record holds, by name:
+    `{image: {encoding: png}, label: {dtype: int64}}`. What is not named is not read."""
     target: str | None = Field(default=None, min_length=1)
-    """Of a table: the column to predict."""
+    """Of a table: the column to predict; of TFRecord files, the feature."""
     features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     """Of a table: the columns to predict from; all others where nothing is said. `group`, `time` and `weight` are among
-    them only where they are named here."""
+    them only where they are named here. Of TFRecord files: the features of `record` to predict from; several are joined
+    to one row, in this order."""
     exclude: tuple[str, ...] = Field(default=(), strict=False)
     """Of a table: columns to leave out, of all others."""
     weight: str | None = Field(default=None, min_length=1)
