@@ -108,7 +108,7 @@ def _tune(run: Run) -> None:
         pinned = state.pinned_inputs()
         pins = ObjectPins({} if pinned is None else pinned.objects)
         dataset = load_dataset(run.spec.data, seed=run.spec.seed, scratch=run.scratch.folder, pins=pins)
-        get_logger().info("data ready", **dataset.profile(), notes=dataset.notes)
+        get_logger().info("data ready", **dataset.brief_profile(), notes=dataset.notes)
     require_disk(run.spec, run.scratch.folder, dataset)
     uploads.copies.restore(
         run.spec.storage.outage_patience.total_seconds(), anew=not run.scratch.follows(run.lease.token)
