@@ -14,9 +14,9 @@ class DataSpec(Section):
     """Where the rows come from and how they are split."""
 
     source: str = Field(default="digits", min_length=1)
-    """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`), or an `.npz` file as a path or
-    `s3://` URL, with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and optionally `x_validation`,
-    `y_validation`."""
+    """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`, `boston_housing`,
+    `california_housing`), or an `.npz` file as a path or `s3://` URL, with `x` and `y`, or `x_train`, `y_train`,
+    `x_test`, `y_test`, and optionally `x_validation`, `y_validation`."""
     validation_source: str | None = Field(default=None, min_length=1)
     """An `.npz` file with `x` and `y` to validate on, instead of a share of the rows."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
