@@ -110,7 +110,7 @@ def _tune(run: Run) -> None:
         pinned = state.pinned_inputs()
         pins = ObjectPins({} if pinned is None else pinned.objects)
         dataset = load_dataset(run.spec.data, seed=run.spec.seed, scratch=run.scratch.folder, pins=pins)
-        get_logger().info("data ready", **dataset.profile(), notes=dataset.notes)
+        get_logger().info("data ready", **dataset.brief_profile(), notes=dataset.notes)
     require_disk(run.spec, run.scratch.folder, dataset)
     uploads.copies.restore(
         run.spec.storage.outage_patience.total_seconds(), anew=not run.scratch.follows(run.lease.token)
@@ -148,7 +148,7 @@ def _tune(run: Run) -> None:
         with run.stage("retrain"):
             trained = stages.retrain(run.spec, dataset, plan, result)
     with run.stage("evaluate"):
-        evaluation = stages.evaluate(trained, dataset)
+        evaluation = stages.evaluate(plan, trained, dataset)
     exported = None
     if stages.may_export(run.spec):
         with run.stage("export"):

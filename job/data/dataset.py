@@ -1,6 +1,8 @@
 """What the rest of the job trains on: three splits of labelled rows, and those to train on prepared."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from job.target import Target
 
 # A log line names every class up to this many; of more, the extremes.
 _LOGGED_CLASSES = 100
+_LOGGED_COLUMNS = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +66,7 @@ class Dataset:
         fingerprint: hex SHA-256 of the source's arrays, whatever their compression and the split.
         source: where the rows came from, without credentials.
         notes: what the log should say of choices made and settings without effect.
+        source_profile: what else is known of the source: the columns of a table, its missing values and duplicates.
     """
 
     train_and_validation: Split
@@ -75,6 +79,7 @@ class Dataset:
     fingerprint: str
     source: str
     notes: tuple[str, ...]
+    source_profile: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -136,14 +141,23 @@ class Dataset:
         return dict(zip(names, np.bincount(split.y, minlength=len(names)).tolist(), strict=True)) if names else {}
 
     def profile(self) -> dict[str, Any]:
-        """The fields of a log event: rows of each split, what inputs are, and how targets are distributed."""
+        """For `metrics.json`: rows of each split, what inputs are, how targets are distributed, what the source is."""
         return {
             "source": self.source,
             "task": self.target.task,
             "rows": {name: split.rows for name, split in self.splits.items()},
             **self.preparation.profile(),
             **self._target_profile(),
+            **self.source_profile,
         }
+
+    def brief_profile(self) -> dict[str, Any]:
+        """What a log event has room for: of each column of a table its type, of many their number by type."""
+        profile = self.profile()
+        columns = {name: column["type"] for name, column in profile.get("columns", {}).items()}
+        if columns:
+            profile["columns"] = columns if len(columns) <= _LOGGED_COLUMNS else dict(Counter(columns.values()))
+        return profile
 
     def _target_profile(self) -> dict[str, Any]:
         if self.target.task == "regression":

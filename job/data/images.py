@@ -12,7 +12,7 @@ from job.data.arrays import SourceArray, map_array, write_array
 from job.data.image_decoding import ImageArray, decode_images
 from job.data.image_headers import ImageHeader, NoImageError, read_image_header
 from job.data.pins import ObjectPins
-from job.data.source_files import SourceFile, open_files, split_of
+from job.data.source_files import SourceFile, copies_in, files_by_split, source_files
 from job.data.source_rows import LabelledRows, Sources
 from job.disk import require_space
 from job.errors import DataError
@@ -53,10 +53,11 @@ def read_images(spec: DataSpec, folder: Path, pins: ObjectPins) -> Sources:
     with ExitStack() as opened:
 
         def files_of(location: str, field: str) -> tuple[SourceFile, ...]:
-            return opened.enter_context(open_files(location, field, folder, pins))
+            copies = opened.enter_context(copies_in(folder, field))
+            return source_files(location, field=field, suffixes=(), folder=copies, pins=pins)
 
         own = files_of(spec.source, "source")
-        splits = dict(split_of(own) or {"train": own})
+        splits = dict(files_by_split(own) or {"train": own})
         for split, location in (("validation", spec.validation_source), ("test", spec.test_source)):
             if location is not None:
                 if split in splits:
@@ -83,12 +84,12 @@ def _class_folders(files: Sequence[SourceFile], notes: list[str]) -> _Images:
     loose = [file for file in images if len(file.parts) == 1]
     if loose:
         raise DataError(
-            f"{loose[0].name} lies in no class folder: a folder is expected for each class, called like it",
+            f"{loose[0].shown} lies in no class folder: a folder is expected for each class, called like it",
             advice="Put each image into the folder of its class: photos/cat/1.png, photos/dog/1.png.",
         )
     others = [file for file in files if file.suffix not in _SUFFIXES]
     if others:
-        notes.append(f"{len(others)} files that are no PNG or JPEG are not used, such as {others[0].name}")
+        notes.append(f"{len(others)} files that are no PNG or JPEG are not used, such as {others[0].shown}")
     empty = {file.parts[0] for file in others if len(file.parts) > 1} - {file.parts[0] for file in images}
     if empty:
         raise DataError(f"{place}: folder {min(empty)!r} holds no PNG or JPEG file; leave it out, or convert its files")
@@ -97,7 +98,7 @@ def _class_folders(files: Sequence[SourceFile], notes: list[str]) -> _Images:
 
 def _holder(files: Sequence[SourceFile]) -> str:
     """What messages call the folder that holds these files."""
-    return files[0].name.removesuffix(files[0].key).rstrip("/")
+    return files[0].shown.removesuffix(files[0].relative).rstrip("/")
 
 
 def _headers(splits: Iterable[_Images]) -> dict[str, ImageHeader]:
@@ -108,9 +109,9 @@ def _headers(splits: Iterable[_Images]) -> dict[str, ImageHeader]:
         for file in images.files:
             try:
                 with file.path.open("rb") as opened:
-                    headers[file.name] = read_image_header(opened)
+                    headers[file.shown] = read_image_header(opened)
             except (NoImageError, OSError) as error:
-                damaged.append((file.name, str(error)))
+                damaged.append((file.shown, str(error)))
     _refuse(damaged)
     return headers
 
@@ -156,7 +157,7 @@ def _decode(images: dict[str, _Images], size: tuple[int, int], channels: int, fo
     ]
     threads = available_resources().cores
     damaged = decode_images(arrays, size=size, channels=channels, threads=threads, folder=folder)
-    names = {file.path: file.name for one in images.values() for file in one.files}
+    names = {file.path: file.shown for one in images.values() for file in one.files}
     _refuse([(names[one.file], one.reason) for one in damaged])
     return {split: _rows(split, one, folder) for split, one in images.items()}
 

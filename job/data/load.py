@@ -32,6 +32,7 @@ from job.errors import DataError
 from job.spec import DataSpec
 from job.spec.redaction import redact_text
 from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
+from job.spec.sources import source_kind
 from job.target import Target
 
 _FOLDER = "data"
@@ -91,6 +92,12 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
     folder = scratch / _FOLDER
     with _clear_scratch_errors(folder), clear_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
+        kind = source_kind(spec)
+        if kind in {"csv", "parquet"}:
+            # pyarrow takes a quarter of a second to import: only who uses it pays for it.
+            from job.data.tables.loading import load_table  # noqa: PLC0415
+
+            return load_table(spec, kind, seed=seed, folder=folder, pins=pins or ObjectPins())
         raw = _read(spec, seed, folder, pins or ObjectPins())
         rows = raw.train_and_validation.x
         preparation, reason = choose_preparation(spec.rescale, rows[: raw.train_rows])

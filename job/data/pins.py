@@ -24,14 +24,13 @@ class ObjectPins:
         self._pinned = dict(pinned or {})
         self.read: dict[str, SourceObject] = {}
 
-    def keys_below(self, field: str) -> frozenset[str]:
-        """The objects of a prefix that the run first started with, by their keys relative to it; none of a new run."""
-        below = f"{field}/"
-        return frozenset(name.removeprefix(below) for name in self._pinned if name.startswith(below))
-
     def read_in_place(self, field: str, location: str, size: int) -> None:
         """Note a local file; its content is known by the data's fingerprint."""
         self.read[field] = SourceObject(location=location, size=size)
+
+    def pinned_fields(self, prefix: str) -> tuple[str, ...]:
+        """The pinned fields that begin so: the objects that a folder or prefix held when the run first started."""
+        return tuple(sorted(field for field in self._pinned if field.startswith(prefix)))
 
     def fetch(self, field: str, location: str, store: ObjectStore, key: str, path: Path) -> None:
         """Copy an object to a local file: the pinned version, or the newest where none is pinned or it is gone.

@@ -81,7 +81,7 @@ class ParsingAnswer(_Message):
     notes: tuple[str, ...] = ()
 
 
-class _RecordError(Exception):
+class RecordError(Exception):
     """What is wrong with the files, in the user's words."""
 
     def __init__(self, message: str, advice: str | None = None) -> None:
@@ -103,14 +103,14 @@ def _main(folder: Path) -> None:
     tf = load_tensorflow()
     tf.config.threading.set_intra_op_parallelism_threads(1)
     try:
-        answer = ParsingAnswer(notes=tuple(_parse(request)))
-    except _RecordError as error:
+        answer = ParsingAnswer(notes=tuple(parse(request)))
+    except RecordError as error:
         answer = ParsingAnswer(problem=str(error), advice=error.advice)
     (folder / ANSWER).write_text(answer.model_dump_json(), encoding="utf-8")
 
 
-def _parse(request: ParsingRequest) -> Iterator[str]:
-    """Write all arrays; what the log should say."""
+def parse(request: ParsingRequest) -> Iterator[str]:
+    """Write all arrays; what the log should say. Raises RecordError. Imports TensorFlow."""
     fields = {field.name: field for field in request.fields}
     surveyed = _survey(request)
     image: Callable[[bytes], AnyArray] | None = None
@@ -164,7 +164,7 @@ def _survey(request: ParsingRequest) -> _Surveyed:
                 if fields[name].is_image:
                     headers.update(_header(batch, name, offset) for offset in range(len(batch.values[name])))
         if not rows:
-            raise _RecordError(f"{split.shards[0].name}: there are no records")
+            raise RecordError(f"{split.shards[0].name}: there are no records")
         counts.append(rows)
     return _Surveyed(tuple(counts), headers)
 
@@ -173,7 +173,7 @@ def _header(batch: _Batch, name: str, offset: int) -> ImageHeader:
     try:
         return read_image_header(io.BytesIO(batch.values[name][offset]))
     except ValueError as error:
-        raise _RecordError(f"{batch.place(offset)}: feature {name!r} holds no image: {error}") from error
+        raise RecordError(f"{batch.place(offset)}: feature {name!r} holds no image: {error}") from error
 
 
 def _common_size(headers: Counter[ImageHeader]) -> tuple[int, int]:
@@ -183,7 +183,7 @@ def _common_size(headers: Counter[ImageHeader]) -> tuple[int, int]:
     if len(sizes) == 1:
         return next(iter(sizes))
     (height, width), _ = sizes.most_common(1)[0]
-    raise _RecordError(
+    raise RecordError(
         f"the images have {len(sizes)} different sizes: data.image_size must say which one they are brought to",
         f"data.image_size: [{height}, {width}] is the most frequent one.",
     )
@@ -210,7 +210,7 @@ def _records(shard: RecordShard) -> Iterator[list[bytes]]:
         with shard.path.open("rb") as file:
             compression = "GZIP" if file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC else ""
     except OSError as error:
-        raise _RecordError(f"{shard.name}: cannot be read: {error.strerror or error}") from error
+        raise RecordError(f"{shard.name}: cannot be read: {error.strerror or error}") from error
     records: list[bytes] = []
     count = 0
     iterator = tf.data.TFRecordDataset(str(shard.path), compression_type=compression).as_numpy_iterator()
@@ -219,7 +219,7 @@ def _records(shard: RecordShard) -> Iterator[list[bytes]]:
             record = next(iterator, None)
         except tf.errors.OpError as error:
             said = _shortened(error.message)
-            raise _RecordError(f"{shard.name}: record {count} is damaged, or it is no TFRecord file: {said}") from error
+            raise RecordError(f"{shard.name}: record {count} is damaged, or it is no TFRecord file: {said}") from error
         if record is None:
             break
         records.append(record)
@@ -250,8 +250,8 @@ def _examples(
                 tf.io.parse_single_example(record, wanted)
             except tf.errors.InvalidArgumentError as one:
                 said = _shortened(one.message)
-                raise _RecordError(f"{shard.name}: record {first + offset} is not as data.record says: {said}") from one
-        raise _RecordError(f"{shard.name}: {_shortened(error.message)}") from error
+                raise RecordError(f"{shard.name}: record {first + offset} is not as data.record says: {said}") from one
+        raise RecordError(f"{shard.name}: {_shortened(error.message)}") from error
     return {name: values.numpy() for name, values in parsed.items()}
 
 
@@ -266,7 +266,7 @@ def _plain(batch: _Batch, field: StoredField) -> AnyArray:
     expected = int(np.prod(field.shape, dtype=np.int64)) * dtype.itemsize
     for offset, data in enumerate(values):
         if len(data) != expected:
-            raise _RecordError(
+            raise RecordError(
                 f"{batch.place(offset)}: feature {field.name!r} has {len(data)} bytes; {expected} are expected for "
                 f"{field.dtype} of shape {field.shape}"
             )
@@ -298,7 +298,7 @@ def _image(batch: _Batch, name: str, offset: int, decode: Callable[[bytes], AnyA
     try:
         return decode(batch.values[name][offset])
     except ValueError as error:
-        raise _RecordError(f"{batch.place(offset)}: feature {name!r} is a damaged image: {error}") from error
+        raise RecordError(f"{batch.place(offset)}: feature {name!r} is a damaged image: {error}") from error
 
 
 def _row_of(features: Sequence[StoredField], image_shape: tuple[int, ...]) -> tuple[np.dtype[Any], tuple[int, ...]]:

@@ -17,7 +17,7 @@ from job.data.record_parsing import (
     RecordSplit,
     StoredField,
 )
-from job.data.source_files import SourceFile, open_files, split_of
+from job.data.source_files import SourceFile, copies_in, files_by_split, source_files
 from job.data.source_rows import LabelledRows, Sources
 from job.errors import DataError
 from job.resources import available_resources
@@ -44,7 +44,8 @@ def read_records(spec: DataSpec, folder: Path, pins: ObjectPins) -> Sources:
     with ExitStack() as opened:
 
         def shards_of(location: str, field: str) -> tuple[SourceFile, ...]:
-            files = opened.enter_context(open_files(location, field, folder, pins))
+            copies = opened.enter_context(copies_in(folder, field))
+            files = source_files(location, field=field, suffixes=(), folder=copies, pins=pins)
             if len(files) == 1:
                 return files
             shards = tuple(file for file in files if ".tfrecord" in file.parts[-1].lower())
@@ -55,7 +56,7 @@ def read_records(spec: DataSpec, folder: Path, pins: ObjectPins) -> Sources:
             return shards
 
         own = shards_of(spec.source, "source")
-        splits = dict(split_of(own) or {"train": own})
+        splits = dict(files_by_split(own) or {"train": own})
         for split, location in (("validation", spec.validation_source), ("test", spec.test_source)):
             if location is not None:
                 splits[split] = shards_of(location, f"{split}_source")
@@ -63,19 +64,33 @@ def read_records(spec: DataSpec, folder: Path, pins: ObjectPins) -> Sources:
     notes += answer.notes
     for split, fraction in (("validation", spec.validation_fraction), ("test", spec.test_fraction)):
         if fraction is not None and split in splits:
-            notes.append(f"data.{split}_fraction {fraction} is not used: {splits[split][0].name} gives these rows")
+            notes.append(f"data.{split}_fraction {fraction} is not used: {splits[split][0].shown} gives these rows")
     rows = {split: _rows(spec, split, files, folder) for split, files in splits.items()}
     return Sources(rows["train"], rows.get("validation"), rows.get("test"), tuple(notes))
 
 
 def _parse(spec: DataSpec, splits: dict[str, tuple[SourceFile, ...]], folder: Path) -> ParsingAnswer:
     """Have the records parsed by a process of its own."""
+    (folder / REQUEST).write_text(request_for(spec, splits, folder).model_dump_json(), encoding="utf-8")
+    answer, output = folder / ANSWER, folder / OUTPUT
+    answer.unlink(missing_ok=True)
+    code = run_module("job.data.record_parsing", folder, output=output, environment=DECODING_ENVIRONMENT)
+    if not answer.exists():
+        raise DataError(f"reading TFRecord files ended with {code}: {last_words(output)}")
+    found = ParsingAnswer.model_validate_json(answer.read_bytes())
+    if found.problem is not None:
+        raise DataError(found.problem, advice=found.advice)
+    return found
+
+
+def request_for(spec: DataSpec, splits: dict[str, tuple[SourceFile, ...]], folder: Path) -> ParsingRequest:
+    """What to parse of these files; arrays go to `folder`."""
     if spec.target is None:
         raise DataError("data.target must name the feature to predict")
-    request = ParsingRequest(
+    return ParsingRequest(
         splits=tuple(
             RecordSplit(
-                shards=tuple(RecordShard(name=file.name, path=file.path) for file in files),
+                shards=tuple(RecordShard(name=file.shown, path=file.path) for file in files),
                 x=_x(folder, split),
                 y=_y(folder, split),
             )
@@ -92,20 +107,10 @@ def _parse(spec: DataSpec, splits: dict[str, tuple[SourceFile, ...]], folder: Pa
         image_channels=spec.image_channels,
         threads=available_resources().cores,
     )
-    (folder / REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
-    answer, output = folder / ANSWER, folder / OUTPUT
-    answer.unlink(missing_ok=True)
-    code = run_module("job.data.record_parsing", folder, output=output, environment=DECODING_ENVIRONMENT)
-    if not answer.exists():
-        raise DataError(f"reading TFRecord files ended with {code}: {last_words(output)}")
-    found = ParsingAnswer.model_validate_json(answer.read_bytes())
-    if found.problem is not None:
-        raise DataError(found.problem, advice=found.advice)
-    return found
 
 
 def _rows(spec: DataSpec, split: str, files: tuple[SourceFile, ...], folder: Path) -> LabelledRows:
-    place = files[0].name if len(files) == 1 else f"{files[0].name} and {len(files) - 1} more"
+    place = files[0].shown if len(files) == 1 else f"{files[0].shown} and {len(files) - 1} more"
     x, y = _x(folder, split), _y(folder, split)
     return LabelledRows(
         SourceArray(place, ", ".join(features_of(spec)), map_array(x), x),

@@ -1,14 +1,17 @@
 """All that a process needs to run a search's trials, in a form that travels between processes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from job.errors import DataError
+from job.data.class_weights import class_weights
+from job.errors import DataError, Problem, SpecError
 from job.records import Direction
 from job.spaces import BUILDERS
 from job.spec import JobSpec
-from job.spec.checks import objective_of
+from job.spec.fields import listed
+from job.spec.objectives import asked_metrics, objective_of, possible_metrics
 from job.target import Target
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ class TrialPlan:
         files: the training rows and, after them, the validation rows.
         input_shape: of one prepared row of a single input.
         target: what is to be predicted.
+        metrics: what to log besides what the task always has.
+        class_weight: what training rows of each class count, by class number; None where all count alike.
         checkpoints, tensorboard: the folders that trials write to.
     """
 
@@ -36,13 +41,21 @@ class TrialPlan:
     direction: Direction
     checkpoints: Path
     tensorboard: Path | None
+    metrics: tuple[str, ...] = ()
+    class_weight: Mapping[int, float] | None = None
 
     def hypermodel(self) -> "TunableModel":
         """The builder that the spec names, over the spec's space. Imports TensorFlow."""
-        from job.models import BUILDER_CLASSES  # noqa: PLC0415 - see above
+        from job.models import BUILDER_CLASSES, Span  # noqa: PLC0415 - see above
 
         builder = BUILDER_CLASSES[self.spec.model.builder]
-        return builder(self.spec.space, input_shape=self.input_shape, target=self.target)
+        return builder(
+            self.spec.space,
+            input_shape=self.input_shape,
+            target=self.target,
+            metrics=self.metrics,
+            span=Span(self.files.train_rows, self.spec.search.max_epochs),
+        )
 
     def open(self) -> "TrialSetting":
         """Place the rows on this process's device. Imports TensorFlow."""
@@ -55,7 +68,7 @@ class TrialPlan:
         stopping = self.spec.early_stopping
         return TrialSetting(
             hypermodel=self.hypermodel(),
-            train=place_rows(self.files.open_train()),
+            train=place_rows(self.files.open_train(), class_weight=self.class_weight),
             validation=place_rows(self.files.open_validation()),
             objective=self.objective,
             direction=self.direction,
@@ -80,9 +93,13 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
 
     Raises:
         DataError: the builder cannot take rows of this shape.
+        SpecError: a metric or a class weight is not one of this task, which the spec left to the data.
     """
     _require_rows_of_the_builder(spec, dataset)
-    objective = objective_of(spec.search)
+    objective = objective_of(spec.search, dataset.target)
+    metrics = asked_metrics(spec.training, objective, dataset.target.task)
+    _require_metrics_of_the_task(objective.name, spec.training.metrics, dataset)
+    weights = None if spec.training.class_weight == "none" else class_weights(spec.training.class_weight, dataset)
     return TrialPlan(
         spec=spec,
         files=dataset.files,
@@ -92,7 +109,24 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
         direction=objective.direction,
         checkpoints=scratch / "checkpoints",
         tensorboard=scratch / "tensorboard" if spec.logs.tensorboard else None,
+        metrics=metrics,
+        class_weight=weights,
     )
+
+
+def _require_metrics_of_the_task(objective: str, metrics: Sequence[str], dataset: "Dataset") -> None:
+    """Refuse what the spec's checks could not: there the task was not known yet."""
+    task = dataset.target.task
+    known = possible_metrics(task)
+    asked = {"search.objective": objective, **{f"training.metrics[{i}]": name for i, name in enumerate(metrics)}}
+    why = f"the targets of {dataset.source} make a {task} (data.task)"
+    problems = [
+        Problem(path, f"{why}, which logs {listed(tuple(known), 'and')}", value=name)
+        for path, name in asked.items()
+        if name not in known
+    ]
+    if problems:
+        raise SpecError(problems)
 
 
 def _require_rows_of_the_builder(spec: JobSpec, dataset: "Dataset") -> None:

@@ -37,7 +37,7 @@ BAD_SPECS = [
     ("data: {rescale: [255]}", "data.rescale", "expected auto, none or a number above 0"),
     ("data: {validation_fraction: 1.5}", "data.validation_fraction", "above 0 and below 1"),
     ("data: {split: even}", "data.split", "expected auto, stratified, random, group or time"),
-    ("model: {builder: forest}", "model.builder", "expected mlp or cnn"),
+    ("model: {builder: forest}", "model.builder", "expected linear, mlp or cnn"),
     ("limits: {timeout: 1 week}", "limits.timeout", "expected a duration such as"),
     ("limits: {max_concurrent_trials: 0}", "limits.max_concurrent_trials", "expected auto or a whole number"),
     ("limits: {max_retries_per_trial: -1}", "limits.max_retries_per_trial", "of at least 0"),
@@ -49,7 +49,7 @@ BAD_SPECS = [
     ("search: {objective: 5}", "search.objective", "expected text or a mapping of name and direction"),
     # Fields against each other.
     ("search: {objective: val_acuracy}", "search.objective", "did you mean val_accuracy?"),
-    ("search: {objective: val_mse}", "search.objective", "accuracy, loss, val_accuracy or val_loss"),
+    ("search: {objective: val_mse}", "search.objective", "expected a metric of a classification by builder mlp: loss,"),
     (
         "search: {objective: {name: val_accuracy, direction: min}}",
         "search.objective.direction",
@@ -95,7 +95,7 @@ BAD_SPECS = [
         "is for strings; the column's type is number",
     ),
     ("data: {source: imdb}", "data.source", "texts are not supported"),
-    ("data: {source: california_housing}", "data.source", "regression is not supported yet"),
+    ("data: {source: reuters}", "data.source", "texts are not supported"),
     ("data: {source: missing.npz}", "data.source", "there is no such file in "),
     ("data: {source: /missing/x.npz}", "data.source", "there is no such file (found"),
     ("data: {source: 's3://bucket'}", "data.source", "prefix with data.format"),
@@ -151,7 +151,21 @@ BAD_SPECS = [
     ("space: {units: {type: int, min_value: 1, max_value: 8, step: 5}}", "space.units", "step 5 does not fit"),
     ("space: {units: {type: int, min_value: 1, max_value: 8, stp: 5}}", "space.units.stp", "did you mean step?"),
     ("space: {unit: 64}", "space.unit", "did you mean units?"),
-    ("space: {momentum: 0.9}", "space.momentum", "builder mlp has no such hyperparameter; it has units"),
+    ("space: {gamma: 0.9}", "space.gamma", "builder mlp has no such hyperparameter; it has units"),
+    ("space: {momentum: 0.9}", "space.momentum", "has no effect in this space: it needs optimizer sgd"),
+    ("space: {units_3: 8, hidden_layers: [1, 2]}", "space.units_3", "it needs hidden_layers of at least 3"),
+    ("space: {units_1: 8, units: [8, 9]}", "space.units", "instead of it, every layer has one of its own: units_1"),
+    ("space: {warm_up: 1}", "space.warm_up", "expected a number of at least 0 and of at most 0.9"),
+    ("space: {learning_rate_end: 0.1}", "space.learning_rate_end", "it needs learning_rate_schedule cosine or exp"),
+    ("space: {clipnorm: 1.0, clipvalue: [0.5, 1.0]}", "space.clipvalue", "cannot be used together with clipnorm"),
+    ("space: {optimizer: ftrl}", "space.optimizer", "expected one of adagrad, adam, adamax, adamw, lion"),
+    ("training: {metrics: [f1_scor]}", "training.metrics[0]", "did you mean f1_score?"),
+    ("training: {metrics: [mape]}", "training.metrics[0]", "expected a metric of a classification by builder mlp"),
+    ("{data: {task: regression}, training: {metrics: [auc]}}", "training.metrics[0]", "metric of a regression"),
+    ("{data: {task: regression}, search: {objective: val_accuracy}}", "search.objective", "metric of a regression"),
+    ("{data: {task: regression}, training: {class_weight: balanced}}", "training.class_weight", "has no classes"),
+    ("{data: {task: regression, split: stratified}}", "data.split", "a regression has no classes"),
+    ("training: {class_weight: {a: -1}}", "training.class_weight.a", "of at least 0"),
     ("space: {units: [0.5, 1.5]}", "space.units", "expected a whole number of at least 1"),
     ("space: {units: {type: boolean}}", "space.units", "expected a whole number of at least 1"),
     ("space: {learning_rate: 0}", "space.learning_rate", "expected a number above 0"),
@@ -296,5 +310,5 @@ def test_secrets_are_not_shown(capsys):
 def test_a_long_value_is_shortened(capsys):
     """A value that would fill the screen is cut."""
     problems = problems_of(capsys, "validate", "--set", f"data.source={'x' * 500}")
-    assert len(problems[0]) < 300
+    assert len(problems[0]) < 400
     assert "…" in problems[0]

@@ -17,10 +17,11 @@ class DataSpec(Section):
     """Where the rows come from and how they are split."""
 
     source: str = Field(default="digits", min_length=1)
-    """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`); an `.npz` file as a path or
-    `s3://` URL, with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and optionally `x_validation`,
-    `y_validation`; a table: a `.csv`, `.csv.gz` or `.parquet` file; a `.tfrecord` or `.tfrecord.gz` file; or a folder
-    or prefix of such files, or of class folders of images (`format`)."""
+    """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`, `boston_housing`,
+    `california_housing`); an `.npz` file as a path or `s3://` URL, with `x` and `y`, or `x_train`, `y_train`,
+    `x_test`, `y_test`, and optionally `x_validation`, `y_validation`; a table: a `.csv`, `.csv.gz` or `.parquet`
+    file; a `.tfrecord` or `.tfrecord.gz` file; or a folder or prefix of such files, or of class folders of images
+    (`format`)."""
     format: Literal["auto", "npz", "csv", "parquet", "images", "tfrecord", "python"] = "auto"
     """What `source`, `validation_source` and `test_source` hold. `auto` goes by how the name ends; of a folder or
     prefix it must be said."""
