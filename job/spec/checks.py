@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Literal
 
+from job.spec.code import is_code
+from job.spec.code_checks import CODE_CHECKS
 from job.spec.datasets import DATASETS, UNSUPPORTED_DATASETS, BuiltinDataset
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
@@ -40,6 +42,12 @@ def objective_of(search: SearchSpec) -> Objective:
 def objective_exists(spec: JobSpec) -> Iterator[Finding]:
     """The objective is a metric that the task logs, and its direction is that metric's."""
     objective = spec.search.objective
+    if spec.built_in is None:
+        # What a model of the user's own logs is found out before the search; which way is better is not.
+        if isinstance(objective, str) and objective not in CLASSIFICATION_METRICS:
+            message = "expected {name, direction}: of a model's own metric it is not known whether less is better"
+            yield Finding(("search", "objective"), message)
+        return
     name = objective.name if isinstance(objective, Objective) else objective
     path = ("search", "objective", "name") if isinstance(objective, Objective) else ("search", "objective")
     direction = CLASSIFICATION_METRICS.get(name)
@@ -92,14 +100,14 @@ def source_is_known(spec: JobSpec) -> Iterator[Finding]:
     source = spec.data.source
     if source in UNSUPPORTED_DATASETS:
         yield Finding(("data", "source"), f"this is {UNSUPPORTED_DATASETS[source]}; {_sources_in_words()}")
-    elif source not in DATASETS and not _names_npz(source):
+    elif source not in DATASETS and not _names_npz(source) and not is_code(source):
         close = nearest(source, DATASETS)
         hint = f"; did you mean {close}?" if close else ""
         yield Finding(("data", "source"), f"{_sources_in_words()}{hint}")
 
 
 def _sources_in_words() -> str:
-    return f"expected {listed(tuple(DATASETS), 'or')}, or an .npz file as a path or s3:// URL"
+    return f"expected {listed(tuple(DATASETS), 'or')}, or an .npz file or a Python file as a path or s3:// URL"
 
 
 def _names_npz(source: str) -> bool:
@@ -246,6 +254,7 @@ CHECKS: tuple[Check, ...] = (
     max_epochs_allow_a_rung,
     min_epochs_within_max_epochs,
     *SPACE_CHECKS,
+    *CODE_CHECKS,
     source_is_known,
     validation_source_is_npz,
     test_source_is_npz,

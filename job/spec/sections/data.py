@@ -4,10 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from job.spec.sections.model import Identifier, Sha256
 from job.spec.sections.section import Section
 
 DEFAULT_VALIDATION_FRACTION = 0.2
 DEFAULT_TEST_FRACTION = 0.1
+DEFAULT_DATA_FUNCTION = "load_data"
 
 
 class DataSpec(Section):
@@ -17,6 +19,15 @@ class DataSpec(Section):
     """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`), or an `.npz` file as a path or
     `s3://` URL, with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and optionally `x_validation`,
     `y_validation`."""
+    function: Identifier = DEFAULT_DATA_FUNCTION
+    """With code of your own as the source (a Python file, or `package.module:function`), what to call: it returns the
+    arrays. See [Your own data](own-model.md#your-own-data)."""
+    sha256: Sha256 | None = None
+    """The SHA-256 that the Python file must have; other code is not run."""
+    files: str | None = Field(default=None, min_length=1)
+    """Extra files to lay beside the Python file: a folder, an `s3://` prefix, or a `.zip` file."""
+    files_sha256: Sha256 | None = None
+    """The SHA-256 that the `.zip` file must have; of a folder or prefix, that of its listing."""
     validation_source: str | None = Field(default=None, min_length=1)
     """An `.npz` file with `x` and `y` to validate on, instead of a share of the rows."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
