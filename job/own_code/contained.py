@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import structlog
 
 from job.errors import JobError
-from job.logs import PrintedLines, bind, configure_worker, get_logger, log_forwarded
+from job.logs import PrintedLines, bind, configure_worker, log_forwarded
 from job.own_code.own_code import OwnCode, code_error
 
 T = TypeVar("T")
@@ -92,6 +93,8 @@ def _answer(process: BaseProcess, answers: Connection, code: OwnCode, patience: 
             doing = content
         elif kind == "error":
             raise content
+        elif kind == "unforeseen":
+            raise RuntimeError(content)
         else:
             return content
 
@@ -126,9 +129,8 @@ def _contained(
         result = work(lambda doing: send("doing", doing), *arguments)
     except JobError as error:
         send("error", error)
-    except BaseException as error:
-        get_logger().debug("unforeseen in the user's code", exc_info=error)
-        raise
+    except BaseException:  # noqa: BLE001 - it is raised again on the other side
+        send("unforeseen", traceback.format_exc())
     else:
         send("result", result)
     # Threads that the user's code has left would keep the process alive.
