@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from job.errors import AccessError, JobError, Problem, SpecError, StoreError
 from job.layout import access_check_key
-from job.resolve.locations import input_locations
+from job.resolve.locations import folder_store, input_locations
 from job.spec import JobSpec
 from job.spec.redaction import show
 from job.store import StorageOptions, open_store, split_object_url
@@ -61,14 +61,22 @@ def _unreadable_inputs(spec: JobSpec) -> Iterator[AccessProblem]:
     for field, location in input_locations(spec.data):
         path = f"data.{field}"
         try:
-            store_url, key = split_object_url(location)
-            known = open_store(store_url).stat(key)
+            missing = _missing(location)
         except (AccessError, StoreError) as error:
             yield _problem(path, error.message, location, error)
         else:
-            if known is None:
-                problem = Problem(path, "there is no such file or object", show(location))
-                yield AccessProblem(problem, SpecError)
+            if missing is not None:
+                yield AccessProblem(Problem(path, missing, show(location)), SpecError)
+
+
+def _missing(location: str) -> str | None:
+    """What is not there; None if all is."""
+    folder = folder_store(location)
+    if folder is not None:
+        found = next(iter(open_store(folder).list()), None)
+        return "there is nothing in this folder or under this prefix" if found is None else None
+    store_url, key = split_object_url(location)
+    return "there is no such file or object" if open_store(store_url).stat(key) is None else None
 
 
 def _unwritable_output(spec: JobSpec) -> Iterator[AccessProblem]:

@@ -2,16 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Literal
 
-from job.spec.code import is_code
 from job.spec.code_checks import CODE_CHECKS
-from job.spec.datasets import DATASETS, UNSUPPORTED_DATASETS, BuiltinDataset
+from job.spec.data_checks import DATA_CHECKS
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
 from job.spec.model import JobSpec
-from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec, Objective, SearchSpec
+from job.spec.sections import Objective, SearchSpec
 from job.spec.space_checks import SPACE_CHECKS
 
 # What a built-in classifier logs after every epoch, and which way is better.
@@ -94,106 +92,6 @@ def min_epochs_within_max_epochs(spec: JobSpec) -> Iterator[Finding]:
         yield Finding(("search", "min_epochs"), f"expected at most search.max_epochs, which is {search.max_epochs}")
 
 
-@check("data.source")
-def source_is_known(spec: JobSpec) -> Iterator[Finding]:
-    """A source is the name of a built-in set, or the path or URL of an .npz file."""
-    source = spec.data.source
-    if source in UNSUPPORTED_DATASETS:
-        yield Finding(("data", "source"), f"this is {UNSUPPORTED_DATASETS[source]}; {_sources_in_words()}")
-    elif source not in DATASETS and not _names_npz(source) and not is_code(source):
-        close = nearest(source, DATASETS)
-        hint = f"; did you mean {close}?" if close else ""
-        yield Finding(("data", "source"), f"{_sources_in_words()}{hint}")
-
-
-def _sources_in_words() -> str:
-    return f"expected {listed(tuple(DATASETS), 'or')}, or an .npz file or a Python file as a path or s3:// URL"
-
-
-def _names_npz(source: str) -> bool:
-    # An unknown scheme is a problem of its own, which `job.resolve` reports together with these.
-    return PurePosixPath(source).suffix.lower() == ".npz" or _scheme(source) not in {"", "file", "s3"}
-
-
-def _scheme(location: str) -> str:
-    """The scheme of a URL in small letters; empty for a path."""
-    scheme, separator, _ = location.partition("://")
-    return scheme.lower() if separator else ""
-
-
-@check("data.validation_source")
-def validation_source_is_npz(spec: JobSpec) -> Iterator[Finding]:
-    """Rows to validate on come from an .npz file."""
-    yield from _extra_source("validation_source", spec.data.validation_source)
-
-
-@check("data.test_source")
-def test_source_is_npz(spec: JobSpec) -> Iterator[Finding]:
-    """Rows to test on come from an .npz file."""
-    yield from _extra_source("test_source", spec.data.test_source)
-
-
-def _extra_source(field: str, source: str | None) -> Iterator[Finding]:
-    if source is not None and not _names_npz(source):
-        yield Finding(("data", field), "expected an .npz file as a path or s3:// URL")
-
-
-@check("data.validation_source", "data.validation_fraction")
-def validation_rows_come_from_one_place(spec: JobSpec) -> Iterator[Finding]:
-    """Either a file or a share of the rows, not both."""
-    if spec.data.validation_source is not None and spec.data.validation_fraction is not None:
-        message = "contradicts data.validation_source, which gives the validation rows: keep one of the two"
-        yield Finding(("data", "validation_fraction"), message)
-
-
-@check("data.test_source", "data.test_fraction")
-def test_rows_come_from_one_place(spec: JobSpec) -> Iterator[Finding]:
-    """Either a file or a share of the rows, not both."""
-    if spec.data.test_source is not None and spec.data.test_fraction is not None:
-        message = "contradicts data.test_source, which gives the test rows: keep one of the two"
-        yield Finding(("data", "test_fraction"), message)
-
-
-@check(
-    "data.source",
-    "data.validation_source",
-    "data.validation_fraction",
-    "data.test_source",
-    "data.test_fraction",
-    "data.split",
-)
-def fractions_leave_every_split_rows(spec: JobSpec) -> Iterator[Finding]:
-    """Something remains to train on, and no drawn split of a built-in set is empty."""
-    data = spec.data
-    validation, test = data.validation_fraction or 0.0, data.test_fraction or 0.0
-    if validation + test >= 1:
-        message = f"expected less than 1 together with data.test_fraction, which is {test}"
-        yield Finding(("data", "validation_fraction"), message)
-    elif data.source in DATASETS:
-        yield from _empty_splits(data, DATASETS[data.source])
-
-
-def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
-    """The rule of `job.data`: the test rows are drawn first, from all rows; validation from what remains."""
-    rows = dataset.rows
-    fractions = []
-    if data.test_source is None and dataset.test_rows is None:
-        fractions.append(("test", data.test_fraction or DEFAULT_TEST_FRACTION))
-    if data.validation_source is None:
-        fractions.append(("validation", data.validation_fraction or DEFAULT_VALIDATION_FRACTION))
-    for split, fraction in fractions:
-        drawn = round(fraction * rows)
-        # A stratified draw leaves every class a row to train on.
-        most = rows - (dataset.classes if data.split != "random" else 1)
-        if not 0 < drawn <= most:
-            message = (
-                f"expected a share that draws 1 to {most} of the {rows} rows of {dataset.name} that there are to "
-                f"draw from; it draws {drawn}"
-            )
-            yield Finding(("data", f"{split}_fraction"), message)
-        rows -= drawn
-
-
 @check("early_stopping.patience", "early_stopping.min_delta")
 def min_delta_has_a_use(spec: JobSpec) -> Iterator[Finding]:
     """Without patience nothing stops early, however little improves."""
@@ -237,6 +135,12 @@ def tags_are_possible(spec: JobSpec) -> Iterator[Finding]:
             yield Finding(("storage", "tags", key), message)
 
 
+def _scheme(location: str) -> str:
+    """The scheme of a URL in small letters; empty for a path."""
+    scheme, separator, _ = location.partition("://")
+    return scheme.lower() if separator else ""
+
+
 @check("output")
 def storage_options_have_a_use(spec: JobSpec) -> Iterator[Finding]:
     """A directory can neither encrypt nor tag: ignoring the wish in silence would be worse than refusing it."""
@@ -255,12 +159,7 @@ CHECKS: tuple[Check, ...] = (
     min_epochs_within_max_epochs,
     *SPACE_CHECKS,
     *CODE_CHECKS,
-    source_is_known,
-    validation_source_is_npz,
-    test_source_is_npz,
-    validation_rows_come_from_one_place,
-    test_rows_come_from_one_place,
-    fractions_leave_every_split_rows,
+    *DATA_CHECKS,
     min_delta_has_a_use,
     seeds_need_a_validation_split,
     kms_key_has_a_use,

@@ -19,6 +19,9 @@ class DataSpec(Section):
     """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`), or an `.npz` file as a path or
     `s3://` URL, with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and optionally `x_validation`,
     `y_validation`."""
+    format: Literal["auto", "npz", "csv", "parquet", "images", "tfrecord", "python"] = "auto"
+    """What `source`, `validation_source` and `test_source` hold. `auto` goes by how the name ends; of a folder or
+    prefix it must be said."""
     function: Identifier = DEFAULT_DATA_FUNCTION
     """With code of your own as the source (a Python file, or `package.module:function`), what to call: it returns the
     arrays. See [Your own data](own-model.md#your-own-data)."""
