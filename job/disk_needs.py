@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from job.spaces import BUILDERS, AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry
+from job.spaces import AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry
 from job.spec import JobSpec
 from job.spec.datasets import DATASETS
 
@@ -115,17 +115,20 @@ def known_shape(spec: JobSpec) -> DataShape | None:
 
 def largest_model(spec: JobSpec, shape: DataShape) -> int | None:
     """Weights of the largest model of the space; None where that is not known."""
-    count = _WEIGHTS.get(spec.model.builder)
-    if count is None or shape.classes is None:
+    builder = spec.built_in
+    count = None if builder is None else _WEIGHTS.get(builder.name)
+    if builder is None or count is None or shape.classes is None:
         return None
-    builder = BUILDERS[spec.model.builder]
     searched = {name: _largest(entry) for name, entry in builder.resolve(spec.space).items()}
     return count({**builder.constants(), **searched}, shape)
 
 
 def _checkpoint_count(spec: JobSpec, trials_at_a_time: int) -> int:
     """Checkpoints that exist at a time: a rung's, as long as one of them may be promoted, and those under way."""
-    waiting = max((bracket.rungs[0].size for _, bracket in spec.planned().runs() if len(bracket.rungs) > 1), default=0)
+    waiting = 0
+    if spec.can_plan:
+        rungs = (bracket.rungs for _, bracket in spec.planned().runs() if len(bracket.rungs) > 1)
+        waiting = max((of_bracket[0].size for of_bracket in rungs), default=0)
     return _CHECKPOINTS_PER_LINEAGE * (waiting + trials_at_a_time + _KEPT_BESIDES)
 
 

@@ -1,7 +1,22 @@
 """Keras models: the built-in builders, and what is wrapped around a trained core for publication."""
 
 from job.models.builders import BUILDER_CLASSES, BuiltInHyperModel
+from job.models.custom_objects import needs_code
+from job.models.own import Facts, OwnModel, OwnModelWithFit, open_own_model
+from job.models.own_space import discover
 from job.models.publication import publishable_model, signature_of
 from job.models.tunable import TunableModel
 
-__all__ = ["BUILDER_CLASSES", "BuiltInHyperModel", "TunableModel", "publishable_model", "signature_of"]
+__all__ = [
+    "BUILDER_CLASSES",
+    "BuiltInHyperModel",
+    "Facts",
+    "OwnModel",
+    "OwnModelWithFit",
+    "TunableModel",
+    "discover",
+    "needs_code",
+    "open_own_model",
+    "publishable_model",
+    "signature_of",
+]

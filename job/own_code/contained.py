@@ -57,7 +57,7 @@ def run_contained(
     process.start()
     theirs.close()
     try:
-        return _answer(process, ours, code, patience)
+        answer: T = _answer(process, ours, code, patience)
     finally:
         # It has nothing to tidy up.
         if process.pid is not None and process.is_alive():
@@ -65,6 +65,7 @@ def run_contained(
                 os.kill(process.pid, signal.SIGKILL)
         process.join()
         ours.close()
+    return answer
 
 
 def _answer(process: BaseProcess, answers: Connection, code: OwnCode, patience: float) -> Any:  # noqa: ANN401 - of `work`

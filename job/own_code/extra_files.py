@@ -45,7 +45,7 @@ class _Room:
 
 
 def add_folder(folder: Path, shown: str, module_file: Path, section: Section) -> list[str]:
-    """Copy a folder's files; returns their names, with `/`. Raises ModelCodeError, DataError, AccessError, StoreError."""
+    """Copy a folder's files; returns their names, with `/`. Raises JobError: they cannot be had, or not safely."""
     if not folder.is_dir():
         raise code_error(section, f"{shown}: there is no such folder")
     names: list[str] = []
@@ -163,7 +163,7 @@ def _add(content: "IO[bytes] | _Counted", name: str, shown: str, module_file: Pa
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("xb") as copy:
-                shutil.copyfileobj(content, copy, _PIECE)  # type: ignore[misc]  # a counted member has a read, too
+                shutil.copyfileobj(content, copy, _PIECE)
         except (FileExistsError, NotADirectoryError) as error:
             raise code_error(section, f"{shown}: {name} is there twice") from error
 

@@ -26,9 +26,13 @@ class Pins(Protocol):
 
     read: dict[str, SourceObject]
 
-    def read_in_place(self, field: str, location: str, size: int) -> None: ...
+    def read_in_place(self, field: str, location: str, size: int) -> None:
+        """Note a local file."""
+        ...
 
-    def fetch(self, field: str, location: str, store: ObjectStore, key: str, path: Path) -> None: ...
+    def fetch(self, field: str, location: str, store: ObjectStore, key: str, path: Path) -> None:
+        """Copy an object to a local file."""
+        ...
 
 
 def fetch_code(wanted: CodeSource, folder: Path, pins: Pins) -> OwnCode:
@@ -153,9 +157,7 @@ def _add_files(wanted: CodeSource, location: str, module_file: Path, pins: Pins)
         return
     if "://" in location:
         store, prefix = _opened(wanted, location.rstrip("/"))
-        listing = add_prefix(
-            store, prefix + "/", shown.rstrip("/"), module_file, wanted.section, lambda *one: pins.fetch(*one), field
-        )
+        listing = add_prefix(store, prefix + "/", shown.rstrip("/"), module_file, wanted.section, pins.fetch, field)
     else:
         listing = add_folder(Path(location).expanduser(), shown, module_file, wanted.section)
     found = hashlib.sha256(

@@ -76,6 +76,8 @@ def _make_importable(code: OwnCode) -> None:
             continue
         if name in sys.modules or importlib.util.find_spec(name) is not None:
             there = getattr(sys.modules.get(name), "__file__", None) or "an installed module"
-            raise ImportError(f"{path.name} beside {code.file.name} has the name of another module ({there}): rename it")
+            raise ImportError(
+                f"{path.name} beside {code.file.name} has the name of another module ({there}): rename it"
+            )
     sys.path.append(folder)
     importlib.invalidate_caches()

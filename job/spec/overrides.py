@@ -128,7 +128,8 @@ class _Merger:
         keys = list(place.names)
         if place.has_free_keys and segment.isupper():
             keys += value if isinstance(value, Mapping) else ()
-            keys += [h.name for h in self._builder().hyperparameters] if path == ("space",) else ()
+            builder = self._builder() if path == ("space",) else None
+            keys += [] if builder is None else [h.name for h in builder.hyperparameters]
         by_capitals = {key.upper(): key for key in reversed(keys)}
         return segment if segment in keys else by_capitals.get(segment.upper(), segment)
 
