@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from job import layout
 from job.data import Dataset
 from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.models import signature_of
+from job.models.answers import OutputKind, output_kind_of
 from job.publish import Publication
 from job.records import Lineage, Manifest, Scores, SearchResult
 from job.report.summary import summary_of
@@ -18,8 +18,8 @@ from job.retrain import TrainedModel
 from job.spec import JobSpec
 from job.target import Task
 
-# Built-in classifiers answer with logits. What a user's own model answers with only its author knows.
-_OUTPUT_KINDS: dict[Task, Literal["logits", "values"]] = {
+# Built-in classifiers answer with logits. Of a user's own model its loss tells.
+_OUTPUT_KINDS: dict[Task, OutputKind] = {
     "classification": "logits",
     "regression": "values",
     "custom": "values",
@@ -73,7 +73,7 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         best_hyperparameters=search.best.hyperparameters,
         scores=Scores(validation=validation_scores(search), test=results.evaluation.scores),
         search=search.totals,
-        signature=signature_of(results.trained.model, target.class_names, _OUTPUT_KINDS[target.task]),
+        signature=signature_of(results.trained.model, target.class_names, _output_kind(results)),
         lineage=results.lineage,
         started_at=results.started_at,
         ended_at=datetime.now(UTC),
@@ -81,6 +81,12 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         artifacts=dict(sorted(publication.artifacts.items())),
         artifacts_prefix=publication.prefix,
     )
+
+
+def _output_kind(results: RunResults) -> OutputKind:
+    if results.spec.built_in is not None:
+        return _OUTPUT_KINDS[results.dataset.target.task]
+    return output_kind_of(results.trained.core or results.trained.model)
 
 
 def validation_scores(search: SearchResult) -> dict[str, float]:

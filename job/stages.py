@@ -20,7 +20,7 @@ from job.models import TunableModel
 from job.progress import SearchDisplay
 from job.records import EngineChoices, Inputs, Lineage, SearchResult, SourceObject, TrialRecord, TrialRequest
 from job.retrain import Retraining, TrainedModel
-from job.search.algorithms import make_oracle, search_limits
+from job.search.algorithms import make_oracle, planned_over, search_limits
 from job.search.driver import Driver
 from job.search.executors import Executor
 from job.search.trial_plan import TrialPlan
@@ -81,11 +81,12 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
     Raises:
         SearchFailedError: no usable trial.
     """
-    schedule = spec.planned()
     objective = keras_tuner.Objective(plan.objective, plan.direction)
+    space = frozen_space(plan.hypermodel())
+    schedule = planned_over(spec, space)
     with SearchDisplay(console, planned_trials=schedule.trials, planned_epochs=schedule.epochs) as display:
         driver = Driver(
-            make_oracle(spec, objective, frozen_space(plan.hypermodel()), known),
+            make_oracle(spec, objective, space, known),
             executor,
             search_limits(spec),
             known=known,
@@ -115,7 +116,7 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
 
 def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
     """Score the model to publish on the test split; see `job.evaluation`."""
-    return evaluate_model(trained.model, dataset)
+    return evaluate_model(trained.model, dataset, trained.core)
 
 
 class _DisplayObserver:

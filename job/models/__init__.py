@@ -3,7 +3,7 @@
 from job.models.builders import BUILDER_CLASSES, BuiltInHyperModel
 from job.models.custom_objects import needs_code
 from job.models.own import Facts, OwnModel, OwnModelWithFit, open_own_model
-from job.models.own_space import discover
+from job.models.own_space import NarrowedHyperParameters, discover
 from job.models.publication import publishable_model, signature_of
 from job.models.tunable import TunableModel
 
@@ -11,6 +11,7 @@ __all__ = [
     "BUILDER_CLASSES",
     "BuiltInHyperModel",
     "Facts",
+    "NarrowedHyperParameters",
     "OwnModel",
     "OwnModelWithFit",
     "TunableModel",

@@ -1,10 +1,12 @@
 """All that a process needs to run a search's trials, in a form that travels between processes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from job.errors import DataError
+from job.own_code import OwnCode
 from job.records import Direction
 from job.spaces import BUILDERS
 from job.spec import JobSpec
@@ -13,6 +15,7 @@ from job.target import Target
 
 if TYPE_CHECKING:
     from job.data import Dataset, RowFiles
+    from job.data.nested import Nested
     from job.models import TunableModel
     from job.training.trial import TrialSetting
 
@@ -23,25 +26,35 @@ class TrialPlan:
 
     Attributes:
         files: the training rows and, after them, the validation rows.
-        input_shape: of one prepared row of a single input.
+        input_shape: of one prepared row; nested as the inputs are.
         target: what is to be predicted.
         checkpoints, tensorboard: the folders that trials write to.
+        code: of the user's own model; None for a built-in builder.
+        space: what that code declares, as KerasTuner's configuration of it; None until it has been checked.
     """
 
     spec: JobSpec
     files: "RowFiles"
-    input_shape: tuple[int, ...]
+    input_shape: "Nested"
     target: Target
     objective: str
     direction: Direction
     checkpoints: Path
     tensorboard: Path | None
+    code: OwnCode | None = None
+    space: Mapping[str, Any] | None = None
 
     def hypermodel(self) -> "TunableModel":
-        """The builder that the spec names, over the spec's space. Imports TensorFlow."""
-        from job.models import BUILDER_CLASSES  # noqa: PLC0415 - see above
+        """The builder that the spec names, over the spec's space. Imports TensorFlow.
 
-        builder = BUILDER_CLASSES[self.spec.model.builder]
+        Raises:
+            ModelCodeError: the user's own code cannot be loaded.
+        """
+        from job.models import BUILDER_CLASSES, Facts, open_own_model  # noqa: PLC0415 - see above
+
+        if self.code is not None:
+            return open_own_model(self.code, Facts.of(self.input_shape, self.target), self.space)
+        builder = BUILDER_CLASSES[str(self.spec.model.builder)]
         return builder(self.spec.space, input_shape=self.input_shape, target=self.target)
 
     def open(self) -> "TrialSetting":
@@ -70,13 +83,14 @@ class TrialPlan:
         )
 
 
-def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
+def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path, code: OwnCode | None = None) -> TrialPlan:
     """The plan of a search over a data set's training and validation rows.
 
     Args:
         spec: what to search.
         dataset: what to train on.
         scratch: a local folder for checkpoints and TensorBoard logs.
+        code: of the user's own model.
 
     Raises:
         DataError: the builder cannot take rows of this shape.
@@ -92,12 +106,20 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
         direction=objective.direction,
         checkpoints=scratch / "checkpoints",
         tensorboard=scratch / "tensorboard" if spec.logs.tensorboard else None,
+        code=code,
     )
 
 
 def _require_rows_of_the_builder(spec: JobSpec, dataset: "Dataset") -> None:
     """Refuse rows that no trial could be built for, before anything imports TensorFlow."""
-    builder, shape = BUILDERS[spec.model.builder], dataset.prepared_shape
+    builder, shape = spec.built_in, dataset.prepared_shape
+    if builder is None:
+        return
+    if dataset.target.task == "custom" or not hasattr(dataset.prepared, "shape"):
+        raise DataError(
+            f"{dataset.source} has several inputs or targets of its own kind, which no built-in builder takes",
+            advice="Such data takes a model of your own: model.source.",
+        )
     if not builder.takes_rows_of(shape):
         fitting = [name for name, other in BUILDERS.items() if other.takes_rows_of(shape)]
         raise DataError(
