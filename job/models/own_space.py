@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras_tuner
-from keras_tuner.engine import conditions as kt_conditions
 from keras_tuner.engine import hyperparameters as kt
 
 from job.errors import Problem
@@ -18,7 +17,8 @@ BATCH_SIZE = "batch_size"
 # Steps such as 0.1 have no exact binary form.
 _STEP_TOLERANCE = 1e-9
 
-_Scope = Sequence[kt_conditions.Condition]
+# Conditions, all of which must hold; KerasTuner does not export their class.
+_Scope = Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)

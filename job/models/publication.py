@@ -7,7 +7,8 @@ from typing import Any, Literal
 import keras
 
 from job.data import Preparation, Rescaling
-from job.data.nested import Nested
+from job.data.nested import Nested, leaves, map_leaves
+from job.data.own import AsIs
 from job.logs import get_logger
 from job.records import Signature, TensorSignature
 
@@ -100,6 +101,14 @@ def _(preparation: Rescaling) -> tuple[Nested, Nested]:
     # Rescaling by 1 still casts: the core must not be handed the source's own dtype.
     scale = 1.0 if preparation.scale is None else preparation.scale
     return inputs, keras.layers.Rescaling(scale, dtype="float32", name="rescale")(inputs)
+
+
+@preparation_layers.register
+def _(preparation: AsIs) -> tuple[Nested, Nested]:
+    inputs = map_leaves(lambda one: keras.Input(one.shape, dtype=one.dtype, name=one.name), preparation.inputs)
+    casts = iter([one.is_cast for one in leaves(preparation.inputs)])
+    cast = keras.layers.Rescaling
+    return inputs, map_leaves(lambda one: cast(1.0, dtype="float32")(one) if next(casts) else one, inputs)
 
 
 def _as_float32(output: keras.KerasTensor) -> keras.KerasTensor:

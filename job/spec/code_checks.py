@@ -7,6 +7,7 @@ from job.spec.code import installed_function, is_code, names_module_file
 from job.spec.drafts import Check, Draft, Finding, check
 from job.spec.model import JobSpec
 from job.spec.sections import DEFAULT_DATA_FUNCTION, DEFAULT_MODEL_FUNCTION, DataSpec, ModelSpec
+from job.spec.sources import source_kind
 
 _EXPECTED = "expected a Python file (.py) as a path or s3:// URL, or package.module:function of an installed package"
 _DEFAULTS = {"model": DEFAULT_MODEL_FUNCTION, "data": DEFAULT_DATA_FUNCTION}
@@ -85,11 +86,23 @@ def _conditions_are_the_codes_own(draft: Draft) -> Iterator[Finding]:
                 yield Finding(("space", name, "parent_name"), message)
 
 
+@check("data.source", "data.format", "data.validation_source", "data.test_source")
+def data_code_gives_all_splits(spec: JobSpec) -> Iterator[Finding]:
+    """A function returns the rows to validate and test on along with the others, or a share of its rows is drawn."""
+    if source_kind(spec.data) != "python":
+        return
+    for field in ("validation_source", "test_source"):
+        if getattr(spec.data, field) is not None:
+            message = f"not with code as data.source: its function returns x_{field.removesuffix('_source')} and y_…"
+            yield Finding(("data", field), message)
+
+
 CODE_CHECKS: tuple[Check, ...] = (
     one_model_is_named,
     model_source_is_code,
     _settings_have_a_use("model"),
     _settings_have_a_use("data"),
+    data_code_gives_all_splits,
     _files_are_a_place("model"),
     _files_are_a_place("data"),
     Check((("space",), ("model", "builder"), ("model", "source")), _conditions_are_the_codes_own),
