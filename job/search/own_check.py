@@ -49,11 +49,18 @@ class CheckedModel:
 
 
 @dataclass(frozen=True, slots=True)
-class _Samples:
-    """What the check works on."""
+class Samples:
+    """A few validation rows as they are in the source, and how rows are prepared."""
 
     preparation: "Preparation"
     raw: "Nested"
+
+    @classmethod
+    def of(cls, dataset: "Dataset") -> "Samples":
+        """Of a data set; its test rows are not looked at."""
+        from job.data.nested import map_leaves  # noqa: PLC0415 - with it comes NumPy
+
+        return cls(dataset.preparation, map_leaves(lambda leaf: leaf[:_RAW_ROWS].copy(), dataset.validation.x))
 
 
 def checked_plan(plan: TrialPlan, dataset: "Dataset") -> TrialPlan:
@@ -71,13 +78,15 @@ def checked_plan(plan: TrialPlan, dataset: "Dataset") -> TrialPlan:
         return plan
     timeout = plan.spec.limits.trial_timeout
     patience = max(_PATIENCE_SECONDS, 0.0 if timeout is None else timeout.total_seconds())
-    from job.data.nested import map_leaves  # noqa: PLC0415 - with it comes NumPy
-
-    raw = map_leaves(lambda leaf: leaf[:_RAW_ROWS].copy(), dataset.validation.x)
-    samples = _Samples(dataset.preparation, raw)
     try:
         checked = run_contained(
-            worker_context(), plan.code, check_model, plan, samples, patience=patience, level=plan.spec.logs.level
+            worker_context(),
+            plan.code,
+            check_model,
+            plan,
+            Samples.of(dataset),
+            patience=patience,
+            level=plan.spec.logs.level,
         )
     except BaseException:
         end_fork_server()
@@ -95,7 +104,7 @@ def checked_plan(plan: TrialPlan, dataset: "Dataset") -> TrialPlan:
     return replace(plan, space=checked.space)
 
 
-def check_model(report: Callable[[str], None], plan: TrialPlan, samples: _Samples) -> CheckedModel:
+def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples) -> CheckedModel:
     """Load, declare, build, train and score one batch, save: what `checked_plan` does in a process of its own.
 
     Args:
@@ -220,7 +229,7 @@ class _Trying:
         if problem is not None:
             raise ModelCodeError(self.code.located(problem))
 
-    def published(self, samples: _Samples) -> "keras.Model":
+    def published(self, samples: Samples) -> "keras.Model":
         """The model as it would be published: it saves, takes raw rows, and answers as the trained one."""
         import keras  # noqa: PLC0415 - see check_model
         import numpy as np  # noqa: PLC0415
