@@ -167,12 +167,14 @@ def declared_entry(declared: kt.HyperParameter) -> AnyEntry:
     last = _last_value(declared)
     # None stood for linear once.
     sampling: Sampling = declared.sampling or "linear"
+    # KerasTuner fills in 1 where nothing is said.
+    is_every = sampling == "linear" and declared.step == 1
     if isinstance(declared, kt.Int):
         return IntEntry(
             type="int",
             min_value=int(declared.min_value),
             max_value=int(last),
-            step=None if declared.step is None else int(declared.step),
+            step=None if declared.step is None or is_every else int(declared.step),
             sampling=sampling,
         )
     step = None if declared.step is None else float(declared.step)
