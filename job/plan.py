@@ -12,9 +12,9 @@ from job.schedule import Bracket, Schedule
 from job.slots import slot_count
 from job.spaces import AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry, Scalar, space_size
 from job.spec import JobSpec
-from job.spec.checks import objective_of
 from job.spec.code import installed_function
 from job.spec.datasets import DATASETS
+from job.spec.objectives import known_objective, possible_objectives
 from job.spec.quantities import format_duration
 from job.spec.redaction import redact_text
 
@@ -141,7 +141,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "run_id": None if plan.run_id == UNKNOWN_RUN_ID else plan.run_id,
         "search": {
             "algorithm": plan.spec.search.algorithm,
-            "objective": objective_of(plan.spec.search).model_dump(),
+            "objective": _objective_document(plan.spec),
             "iterations": None if schedule is None else schedule.iterations,
             "brackets": [
                 {
@@ -195,9 +195,9 @@ def _table_as_text(table: Table) -> str:
 
 def _overview(plan: Plan) -> Table:
     spec, schedule = plan.spec, plan.schedule
-    objective = objective_of(spec.search)
     dataset = DATASETS.get(spec.data.source)
-    data = f" ({dataset.meaning}; {dataset.rows} rows, {dataset.classes} classes)" if dataset else ""
+    what = f", {dataset.classes} classes" if dataset and dataset.classes else ""
+    data = f" ({dataset.meaning}; {dataset.rows} rows{what})" if dataset else ""
     limits = [
         f"{name} {format_duration(limit)}"
         for name, limit in (("whole search", spec.limits.timeout), ("one trial", spec.limits.trial_timeout))
@@ -218,7 +218,7 @@ def _overview(plan: Plan) -> Table:
         ("run id", plan.run_id),
         ("data", f"{spec.data.source}{data}"),
         ("model", _model_in_words(spec)),
-        ("objective", f"{objective.name} ({objective.direction})"),
+        ("objective", _objective_in_words(spec)),
         ("search", _search_in_words(spec, schedule)),
         *_counts_in_words(plan),
         ("scratch disk", _disk_in_words(plan.disk)),
@@ -248,6 +248,22 @@ def _counts_in_words(plan: Plan) -> tuple[tuple[str, str], ...]:
         ("trials", f"{schedule.trials}{cut}, {plan.trials_at_a_time} at a time"),
         ("epochs", str(schedule.epochs)),
     )
+
+
+def _objective_document(spec: JobSpec) -> dict[str, str | None]:
+    objective = known_objective(spec.data, spec.search, built_in=spec.built_in is not None)
+    return {"name": str(spec.search.objective), "direction": None} if objective is None else objective.model_dump()
+
+
+def _objective_in_words(spec: JobSpec) -> str:
+    objective = known_objective(spec.data, spec.search, built_in=spec.built_in is not None)
+    if objective is not None:
+        return f"{objective.name} ({objective.direction})"
+    chosen = " or ".join(
+        f"{one.name} of a {task}"
+        for task, one in possible_objectives(spec.search, built_in=spec.built_in is not None).items()
+    )
+    return f"{chosen}: the targets tell"
 
 
 def _disk_in_words(disk: DiskNeeds) -> str:

@@ -111,12 +111,14 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
         compile_mode=spec.training.compile,
         precision=spec.training.precision,
         checkpoint_interval=spec.limits.checkpoint_interval.total_seconds(),
+        class_weight=plan.class_weight,
+        schedule_epochs=spec.search.max_epochs,
     ).run()
 
 
-def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
+def evaluate(plan: TrialPlan, trained: TrainedModel, dataset: Dataset) -> Evaluation:
     """Score the model to publish on the test split; see `job.evaluation`."""
-    return evaluate_model(trained.model, dataset, trained.core)
+    return evaluate_model(trained.model, dataset, plan.metrics, core=trained.core)
 
 
 class _DisplayObserver:

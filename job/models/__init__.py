@@ -1,7 +1,9 @@
 """Keras models: the built-in builders, and what is wrapped around a trained core for publication."""
 
-from job.models.builders import BUILDER_CLASSES, BuiltInHyperModel
+from job.models.builders import BUILDER_CLASSES
+from job.models.built_in import BuiltInHyperModel
 from job.models.custom_objects import needs_code
+from job.models.learning import Span
 from job.models.own import Facts, OwnModel, OwnModelWithFit, open_own_model
 from job.models.own_space import NarrowedHyperParameters, discover
 from job.models.publication import publishable_model, signature_of
@@ -14,6 +16,7 @@ __all__ = [
     "NarrowedHyperParameters",
     "OwnModel",
     "OwnModelWithFit",
+    "Span",
     "TunableModel",
     "discover",
     "needs_code",

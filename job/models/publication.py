@@ -76,7 +76,7 @@ def _named_as(core: keras.Model, outputs: Nested) -> Nested:
 
 
 def _compile_alike(model: keras.Model, core: keras.Model) -> None:
-    saved = core.get_compile_config() or {}
+    saved = _published(core.get_compile_config() or {})
     fields = ("loss", "loss_weights", "metrics", "weighted_metrics")
     try:
         settings = {name: keras.saving.deserialize_keras_object(saved.get(name)) for name in fields}
@@ -87,6 +87,21 @@ def _compile_alike(model: keras.Model, core: keras.Model) -> None:
             reason=f"{type(error).__name__}: {error}",
         )
         model.compile(optimizer=keras.optimizers.SGD())
+
+
+def _published(configuration: dict[str, Any]) -> dict[str, Any]:
+    """What a core was compiled with, without its optimizer and without metrics of this job's own.
+
+    A published model loads without this package; `job.evaluation` computes the others from predictions.
+    """
+    metrics = configuration.get("metrics")
+    if isinstance(metrics, list):
+        metrics = [metric for metric in metrics if not (isinstance(metric, dict) and _is_ours(metric))]
+    return configuration | {"optimizer": None, "metrics": metrics}
+
+
+def _is_ours(serialized: dict[str, Any]) -> bool:
+    return str(serialized.get("module")).split(".")[0] == __name__.split(".")[0]
 
 
 @singledispatch

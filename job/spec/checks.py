@@ -2,23 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from typing import Literal
 
 from job.spec.code_checks import CODE_CHECKS
 from job.spec.data_checks import DATA_CHECKS
 from job.spec.drafts import Check, Finding, check
-from job.spec.fields import listed, nearest
+from job.spec.fields import listed
 from job.spec.model import JobSpec
-from job.spec.sections import Objective, SearchSpec
+from job.spec.sections import SearchSpec
 from job.spec.space_checks import SPACE_CHECKS
-
-# What a built-in classifier logs after every epoch, and which way is better.
-CLASSIFICATION_METRICS: dict[str, Literal["min", "max"]] = {
-    "accuracy": "max",
-    "loss": "min",
-    "val_accuracy": "max",
-    "val_loss": "min",
-}
+from job.spec.task_checks import TASK_CHECKS
 
 # Amazon S3's limits of a part of a multipart upload, and of object tags.
 _MIN_PART_SIZE = 5 * 1024**2
@@ -27,35 +19,6 @@ _MAX_TAG_KEY = 128
 _MAX_TAG_VALUE = 256
 _TAG_CHARACTERS = re.compile(r"[\w +\-=.:/@]*")
 _TAG_CHARACTERS_IN_WORDS = "letters, digits, spaces and + - = . _ : / @"
-
-
-def objective_of(search: SearchSpec) -> Objective:
-    """The objective with its direction; of a metric that is not known, more is better."""
-    if isinstance(search.objective, Objective):
-        return search.objective
-    return Objective(name=search.objective, direction=CLASSIFICATION_METRICS.get(search.objective, "max"))
-
-
-@check("search.objective", "model.builder")
-def objective_exists(spec: JobSpec) -> Iterator[Finding]:
-    """The objective is a metric that the task logs, and its direction is that metric's."""
-    objective = spec.search.objective
-    if spec.built_in is None:
-        # What a model of the user's own logs is found out before the search; which way is better is not.
-        if isinstance(objective, str) and objective not in CLASSIFICATION_METRICS:
-            message = "expected {name, direction}: of a model's own metric it is not known whether less is better"
-            yield Finding(("search", "objective"), message)
-        return
-    name = objective.name if isinstance(objective, Objective) else objective
-    path = ("search", "objective", "name") if isinstance(objective, Objective) else ("search", "objective")
-    direction = CLASSIFICATION_METRICS.get(name)
-    if direction is None:
-        close = nearest(name, CLASSIFICATION_METRICS)
-        hint = f"; did you mean {close}?" if close else ""
-        known = listed(tuple(CLASSIFICATION_METRICS), "or")
-        yield Finding(path, f"expected a metric of a classification by builder {spec.model.builder}: {known}{hint}")
-    elif isinstance(objective, Objective) and objective.direction != direction:
-        yield Finding(("search", "objective", "direction"), f"expected {direction} for {name}")
 
 
 # The fields that only some algorithms know.
@@ -153,7 +116,7 @@ def storage_options_have_a_use(spec: JobSpec) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    objective_exists,
+    *TASK_CHECKS,
     search_fields_have_a_use,
     max_epochs_allow_a_rung,
     min_epochs_within_max_epochs,

@@ -6,6 +6,7 @@ from job.spec.datasets import DATASETS, UNSUPPORTED_DATASETS, BuiltinDataset
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
 from job.spec.model import JobSpec
+from job.spec.objectives import known_task
 from job.spec.redaction import show
 from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec
 from job.spec.sources import KINDS_IN_WORDS, SUFFIXES_IN_WORDS, kind_of, source_kind
@@ -81,6 +82,7 @@ def test_rows_come_from_one_place(spec: JobSpec) -> Iterator[Finding]:
     "data.test_source",
     "data.test_fraction",
     "data.split",
+    "data.task",
 )
 def fractions_leave_every_split_rows(spec: JobSpec) -> Iterator[Finding]:
     """Something remains to train on, and no drawn split of a built-in set is empty."""
@@ -112,6 +114,10 @@ def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
             )
             yield Finding(("data", f"{split}_fraction"), message)
         rows -= drawn
+
+
+def _may_stratify(data: DataSpec) -> bool:
+    return data.split != "random" and known_task(data) == "classification"
 
 
 DATA_CHECKS: tuple[Check, ...] = (

@@ -1,6 +1,7 @@
 """Checks of the search space: what the builder knows and accepts, and what depends on what."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 
 from job.spaces import (
     AnyEntry,
@@ -11,6 +12,7 @@ from job.spaces import (
     Hyperparameter,
     Scalar,
     can_take,
+    same_value,
 )
 from job.spec.drafts import Check, Draft, Finding
 from job.spec.fields import listed, nearest
@@ -120,6 +122,37 @@ def _unknown_parent(parent: str, entries: Mapping[str, AnyEntry], builder: Build
     return f"expected another entry of the space; {hint}"
 
 
+def _entries_have_an_effect(draft: Draft, builder: Builder) -> Iterator[Finding]:
+    """What changes nothing in any point would be searched for nothing; two ways of clipping exclude each other."""
+    entries = builder.resolve(draft.spec.space)
+    for name in draft.spec.space:
+        reason = builder.without_effect(name, entries) if name in entries else None
+        if reason is not None and not _depends_on(builder, name, draft.broken_entries):
+            yield Finding(("space", name), f"has no effect in this space: {reason}", shows_value=False)
+    used = [name for name in builder.exclusive if name in entries and not _is_zero(entries[name])]
+    for name, other in pairwise(used):
+        if not _never_together(entries[name], entries[other]):
+            yield Finding(("space", other), f"cannot be used together with {name}", shows_value=False)
+
+
+def _depends_on(builder: Builder, name: str, broken: frozenset[str]) -> bool:
+    """Whether it is invalid entries that decide what effect this one has."""
+    declared = builder.hyperparameter(name)
+    return declared is not None and declared.needs is not None and declared.needs.parent in broken
+
+
+def _is_zero(entry: AnyEntry) -> bool:
+    return isinstance(entry, FixedEntry) and not entry.value
+
+
+def _never_together(one: AnyEntry, other: AnyEntry) -> bool:
+    """Whether no value of a common parent switches both on."""
+    if one.parent_name is None or one.parent_name != other.parent_name:
+        return False
+    values = other.parent_values or ()
+    return not any(same_value(first, second) for first in one.parent_values or () for second in values)
+
+
 def _grids_are_finite(draft: Draft, builder: Builder) -> Iterator[Finding]:
     """A grid lists every value of every entry."""
     if draft.spec.search.algorithm != "grid":
@@ -148,5 +181,6 @@ SPACE_CHECKS: tuple[Check, ...] = (
     _of_built_in(_entries_are_known),
     _of_built_in(_values_are_accepted),
     _of_built_in(_parents_are_possible),
+    _of_built_in(_entries_have_an_effect),
     _of_built_in(_grids_are_finite, ("search", "algorithm")),
 )

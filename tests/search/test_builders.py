@@ -104,7 +104,8 @@ def test_a_space_narrows_fixes_and_adds():
     }
     sampler = AddressedSampler(hp, 0)
     drawn = [sampler.draw(0, 0, index) for index in range(48)]
-    assert {values["units"] for values in drawn} == {8, 16, 32}
+    assert {values.get("units") for values in drawn} == {8, 16, 32, None}
+    assert all(("units" in values) == (values["hidden_layers"] > 0) for values in drawn)
     assert {values["learning_rate"] for values in drawn} == {0.01}
     assert {values["hidden_layers"] for values in drawn} == {0, 1, 2, 3}
 

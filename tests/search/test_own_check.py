@@ -69,7 +69,7 @@ BROKEN = {
         "the model is not compiled",
     ),
     "an error while building": (
-        'import keras\n\ndef build_model(hp):\n    return keras.layers.Dense(units=hp.Int("u", 1, 2), activaton="relu")\n',
+        'import keras\n\ndef build_model(hp):\n    return keras.layers.Dense(hp.Int("u", 1, 2), activaton="relu")\n',
         4,
         "activaton",
     ),
@@ -216,7 +216,9 @@ def test_a_space_that_does_not_fit_is_the_specs_mistake(check):
 
 def test_a_grid_over_a_space_without_end_is_the_specs_mistake(check):
     """Only the code knew that an entry is continuous; the search does not begin."""
-    text = GOOD.replace('hp.Int("units", 4, 16, step=4)', '4, activity_regularizer=keras.regularizers.L2(hp.Float("l2", 0, 1))')
+    text = GOOD.replace(
+        'hp.Int("units", 4, 16, step=4)', '4, activity_regularizer=keras.regularizers.L2(hp.Float("l2", 0, 1))'
+    )
     with pytest.raises(SpecError, match="give l2 a step or values"):
         check(text, search={"algorithm": "grid"})
     assert check(text, search={"algorithm": "grid"}, space={"l2": [0, 0.5]}).entries == {"l2": "0.0, 0.5"}

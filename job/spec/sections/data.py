@@ -16,9 +16,9 @@ class DataSpec(Section):
     """Where the rows come from and how they are split."""
 
     source: str = Field(default="digits", min_length=1)
-    """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`), or an `.npz` file as a path or
-    `s3://` URL, with `x` and `y`, or `x_train`, `y_train`, `x_test`, `y_test`, and optionally `x_validation`,
-    `y_validation`."""
+    """A built-in data set (`digits`, `mnist`, `fashion_mnist`, `cifar10`, `cifar100`, `boston_housing`,
+    `california_housing`), or an `.npz` file as a path or `s3://` URL, with `x` and `y`, or `x_train`, `y_train`,
+    `x_test`, `y_test`, and optionally `x_validation`, `y_validation`."""
     format: Literal["auto", "npz", "csv", "parquet", "images", "tfrecord", "python"] = "auto"
     """What `source`, `validation_source` and `test_source` hold. `auto` goes by how the name ends; of a folder or
     prefix it must be said."""
