@@ -256,14 +256,12 @@ def _objective_document(spec: JobSpec) -> dict[str, str | None]:
 
 
 def _objective_in_words(spec: JobSpec) -> str:
-    objective = known_objective(spec.data, spec.search, built_in=spec.built_in is not None)
+    built_in = spec.built_in is not None
+    objective = known_objective(spec.data, spec.search, built_in=built_in)
     if objective is not None:
         return f"{objective.name} ({objective.direction})"
-    chosen = " or ".join(
-        f"{one.name} of a {task}"
-        for task, one in possible_objectives(spec.search, built_in=spec.built_in is not None).items()
-    )
-    return f"{chosen}: the targets tell"
+    by_task = possible_objectives(spec.search, built_in=built_in)
+    return f"{' or '.join(f'{one.name} of a {task}' for task, one in by_task.items())}: the targets tell"
 
 
 def _disk_in_words(disk: DiskNeeds) -> str:

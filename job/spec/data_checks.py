@@ -106,7 +106,7 @@ def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
     for split, fraction in fractions:
         drawn = round(fraction * rows)
         # A stratified draw leaves every class a row to train on.
-        most = rows - (dataset.classes if data.split != "random" else 1)
+        most = rows - (1 if dataset.classes is None or not _may_stratify(data) else dataset.classes)
         if not 0 < drawn <= most:
             message = (
                 f"expected a share that draws 1 to {most} of the {rows} rows of {dataset.name} that there are to "

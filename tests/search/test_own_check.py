@@ -132,7 +132,7 @@ BROKEN = {
     ),
     "neither a function nor a HyperModel": ("build_model = 3\n", 1, "is no function build_model(hp)"),
     "a HyperModel that cannot be made": (
-        "import keras_tuner\n\nclass build_model(keras_tuner.HyperModel):\n    def __init__(self, depth):\n        pass\n",
+        "import keras_tuner as kt\n\nclass build_model(kt.HyperModel):\n    def __init__(self, depth):\n        pass\n",
         3,
         "cannot be called as build_model()",
     ),

@@ -19,7 +19,8 @@ class ModelSpec(Section):
     """What is built from hyperparameters: a built-in builder's model, or one of your own."""
 
     builder: Literal["linear", "mlp", "cnn"] | None = "mlp"
-    """The built-in builder: `linear` and `mlp` for rows of any shape, `cnn` for images; none where `source` is given."""
+    """The built-in builder: `linear` and `mlp` for rows of any shape, `cnn` for images. None where `source` is given,
+    which takes its place."""
     source: str | None = Field(default=None, min_length=1)
     """Your own model: a Python file as a path or `s3://` URL, or `package.module:function` of an installed package. It
     runs with the job's rights. See [Your own model](own-model.md)."""
