@@ -63,7 +63,8 @@ def fetch_code(wanted: CodeSource, folder: Path, pins: Pins) -> OwnCode:
         _add_files(wanted, wanted.files, file, pins)
     return OwnCode(
         section=wanted.section,
-        shown=shown,
+        # As a traceback of the package's own has it.
+        shown=shown if installed is None else file.relative_to(root.parent).as_posix(),
         function=wanted.function,
         module=module,
         file=file,
