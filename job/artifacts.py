@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from job import layout
 from job.data import Dataset
 from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.models import signature_of
+from job.models.answers import OutputKind, output_kind_of
 from job.publish import Publication
 from job.records import Export, Lineage, Manifest, Scores, SearchResult
 from job.report.summary import summary_of
@@ -21,8 +22,8 @@ from job.target import Task
 if TYPE_CHECKING:
     from job.export.model import Exported
 
-# Built-in classifiers answer with logits. What a user's own model answers with only its author knows.
-_OUTPUT_KINDS: dict[Task, Literal["logits", "values"]] = {
+# Built-in classifiers answer with logits. Of a user's own model its loss tells.
+_OUTPUT_KINDS: dict[Task, OutputKind] = {
     "classification": "logits",
     "regression": "values",
     "custom": "values",
@@ -86,7 +87,7 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         best_hyperparameters=search.best.hyperparameters,
         scores=Scores(validation=validation_scores(search), test=results.evaluation.scores),
         search=search.totals,
-        signature=signature_of(results.trained.model, target.class_names, _OUTPUT_KINDS[target.task]),
+        signature=signature_of(results.trained.model, target.class_names, _output_kind(results)),
         lineage=results.lineage,
         started_at=results.started_at,
         ended_at=datetime.now(UTC),
@@ -95,6 +96,12 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         artifacts_prefix=publication.prefix,
         exports=results.exports,
     )
+
+
+def _output_kind(results: RunResults) -> OutputKind:
+    if results.spec.built_in is not None:
+        return _OUTPUT_KINDS[results.dataset.target.task]
+    return output_kind_of(results.trained.core or results.trained.model)
 
 
 def validation_scores(search: SearchResult) -> dict[str, float]:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from job.spaces import BUILDERS
 from job.spaces.sizes import largest_weights
 from job.spec import JobSpec
 from job.spec.datasets import DATASETS
@@ -116,15 +115,18 @@ def known_shape(spec: JobSpec) -> DataShape | None:
 
 def largest_model(spec: JobSpec, shape: DataShape) -> int | None:
     """Weights of the largest model of the space; None where that is not known."""
-    builder = BUILDERS[spec.model.builder]
-    if shape.outputs is None or not builder.takes_rows_of(shape.input_shape):
+    builder = spec.built_in
+    if builder is None or shape.outputs is None or not builder.takes_rows_of(shape.input_shape):
         return None
     return largest_weights(builder, spec.space, shape.input_shape, shape.outputs)
 
 
 def _checkpoint_count(spec: JobSpec, trials_at_a_time: int) -> int:
     """Checkpoints that exist at a time: a rung's, as long as one of them may be promoted, and those under way."""
-    waiting = max((bracket.rungs[0].size for _, bracket in spec.planned().runs() if len(bracket.rungs) > 1), default=0)
+    waiting = 0
+    if spec.can_plan:
+        rungs = (bracket.rungs for _, bracket in spec.planned().runs() if len(bracket.rungs) > 1)
+        waiting = max((of_bracket[0].size for of_bracket in rungs), default=0)
     return _CHECKPOINTS_PER_LINEAGE * (waiting + trials_at_a_time + _KEPT_BESIDES)
 
 

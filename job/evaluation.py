@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from job.data import Dataset, Split
+from job.data import Dataset, Preparation, Split
 from job.models import RawBatches
+from job.models.answers import predicted_classes, scores_itself
 
 _BATCH_ROWS = 1024
 _BINARY = 2
@@ -32,27 +33,36 @@ class Evaluation:
     report: dict[str, Any]
 
 
-def evaluate(model: keras.Model, dataset: Dataset, asked: Sequence[str] = ()) -> Evaluation:
+def evaluate(
+    model: keras.Model, dataset: Dataset, asked: Sequence[str] = (), *, core: keras.Model | None = None
+) -> Evaluation:
     """Score the published model on the test split's raw rows.
 
     Args:
         model: takes raw rows; compiled.
         dataset: with the test split.
         asked: metrics besides those that the task always has; see `job.spec.metrics`.
+        core: what was trained, with the same weights, on prepared rows: it scores where only it knows how to.
     """
     test = dataset.test
     # In batches whatever the rows are: they may be larger than memory.
     batches = RawBatches(test, _BATCH_ROWS)
-    logs = model.evaluate(batches, verbose=0, return_dict=True)
-    scores = {name: float(value) for name, value in logs.items()}
+    if core is not None and (scores_itself(core) or model.loss is None):
+        logs = core.evaluate(_PreparedBatches(test, dataset.preparation), verbose=0, return_dict=True)
+    else:
+        logs = model.evaluate(batches, verbose=0, return_dict=True)
+    # What is no number, of a step of the user's own, is no score.
+    scores = {name: float(value) for name, value in logs.items() if np.size(value) == 1}
     report: dict[str, Any] = {"rows": int(test.rows), "scores": scores}
     if dataset.target.task in {"classification", "regression"}:
         outputs = model.predict(batches, verbose=0)
         if dataset.class_names is None:
-            report |= _regression_report(test, outputs, scores)
+            # A model of the user's own may answer otherwise, with several quantiles for example.
+            report |= _regression_report(test, outputs, scores) if np.size(outputs) == test.rows else {}
         else:
             scores |= _asked_scores(test, outputs, [name for name in asked if name not in scores])
-            report |= _classification_report(test, np.argmax(outputs, axis=-1), dataset.class_names)
+            predicted = predicted_classes(core or model, outputs, len(dataset.class_names))
+            report |= {} if predicted is None else _classification_report(test, predicted, dataset.class_names)
     return Evaluation(scores, report)
 
 
@@ -127,6 +137,25 @@ _SCORES: dict[str, Callable[[npt.NDArray[np.int64], Predictions], float]] = {
     "f1_score": _f1_score,
     "auc": _auc,
 }
+
+
+class _PreparedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
+    """The rows of a split, prepared batch by batch."""
+
+    def __init__(self, split: Split, preparation: Preparation) -> None:
+        super().__init__()
+        self._split = split
+        self._preparation = preparation
+
+    def __len__(self) -> int:
+        return math.ceil(self._split.rows / _BATCH_ROWS)
+
+    def __getitem__(self, number: int) -> tuple[Any, ...]:
+        rows = self._split.part(slice(number * _BATCH_ROWS, (number + 1) * _BATCH_ROWS))
+        x = self._preparation.prepare(rows.x)
+        if rows.sample_weight is not None:
+            return x, rows.y, rows.sample_weight
+        return (x,) if rows.y is None else (x, rows.y)
 
 
 def _classification_report(test: Split, predicted: npt.NDArray[np.int64], names: tuple[str, ...]) -> dict[str, Any]:

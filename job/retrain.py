@@ -39,10 +39,15 @@ from job.training.stopping import better
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """The model that will be published: takes raw rows; and what is known of it."""
+    """The model that will be published: takes raw rows; and what is known of it.
+
+    Attributes:
+        core: what was trained, on prepared rows; the same weights.
+    """
 
     model: keras.Model
     description: PublishedModel
+    core: keras.Model | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,8 @@ class Retraining:
             SearchFailedError: no candidate can be used: every retraining diverged.
         """
         candidate = self._best_of_candidates() if self.spec.on == "train" else self._train_on_all()
-        model = publishable_model(candidate.core, self.dataset.preparation)
-        return TrainedModel(model, candidate.description)
+        model = publishable_model(candidate.core, self.dataset.preparation, self.hypermodel.custom_objects())
+        return TrainedModel(model, candidate.description, candidate.core)
 
     @property
     def _best(self) -> TrialRecord:

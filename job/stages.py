@@ -21,7 +21,7 @@ from job.models import TunableModel
 from job.progress import SearchDisplay
 from job.records import EngineChoices, Inputs, Lineage, SearchResult, SourceObject, TrialRecord, TrialRequest
 from job.retrain import Retraining, TrainedModel
-from job.search.algorithms import make_oracle, search_limits
+from job.search.algorithms import make_oracle, planned_over, search_limits
 from job.search.driver import Driver
 from job.search.executors import Executor
 from job.search.trial_plan import TrialPlan
@@ -87,11 +87,12 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
     Raises:
         SearchFailedError: no usable trial.
     """
-    schedule = spec.planned()
     objective = keras_tuner.Objective(plan.objective, plan.direction)
+    space = frozen_space(plan.hypermodel())
+    schedule = planned_over(spec, space)
     with SearchDisplay(console, planned_trials=schedule.trials, planned_epochs=schedule.epochs) as display:
         driver = Driver(
-            make_oracle(spec, objective, frozen_space(plan.hypermodel()), known),
+            make_oracle(spec, objective, space, known),
             executor,
             search_limits(spec),
             known=known,
@@ -123,7 +124,7 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
 
 def may_export(spec: JobSpec) -> bool:
     """Whether a model of this spec may be published in other formats besides: the user's own may need a SavedModel."""
-    return bool(spec.export) or getattr(spec.model, "source", None) is not None
+    return bool(spec.export) or spec.built_in is None
 
 
 def try_exports(spec: JobSpec, plan: TrialPlan, dataset: Dataset, folder: Path) -> None:
@@ -146,7 +147,7 @@ def export(spec: JobSpec, trained: TrainedModel, dataset: Dataset, folder: Path)
 
 def evaluate(plan: TrialPlan, trained: TrainedModel, dataset: Dataset) -> Evaluation:
     """Score the model to publish on the test split; see `job.evaluation`."""
-    return evaluate_model(trained.model, dataset, plan.metrics)
+    return evaluate_model(trained.model, dataset, plan.metrics, core=trained.core)
 
 
 class _DisplayObserver:

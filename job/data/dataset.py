@@ -87,9 +87,9 @@ class Dataset:
         return self.target.class_names
 
     @property
-    def prepared_shape(self) -> tuple[int, ...]:
-        """Of one prepared row of a single input."""
-        return tuple(self.prepared.shape[1:])
+    def prepared_shape(self) -> Nested:
+        """Of one prepared row; nested as the inputs are."""
+        return map_leaves(lambda leaf: tuple(leaf.shape[1:]), self.prepared)
 
     @property
     def train(self) -> Split:

@@ -20,6 +20,8 @@ from job.data.arrays import (
 )
 from job.data.dataset import Dataset, Split
 from job.data.inputs import check_alike, check_inputs, check_lengths
+from job.data.own import nested_dataset, plain_sources
+from job.data.own_arrays import read_own_arrays
 from job.data.pins import ObjectPins
 from job.data.preparation import Rescaling, choose_preparation
 from job.data.row_files import RowFiles
@@ -92,13 +94,19 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
     folder = scratch / _FOLDER
     with _clear_scratch_errors(folder), clear_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        kind = source_kind(spec)
+        kind, pins = source_kind(spec), pins or ObjectPins()
         if kind in {"csv", "parquet"}:
             # pyarrow takes a quarter of a second to import: only who uses it pays for it.
             from job.data.tables.loading import load_table  # noqa: PLC0415
 
-            return load_table(spec, kind, seed=seed, folder=folder, pins=pins or ObjectPins())
-        raw = _read(spec, seed, folder, pins or ObjectPins())
+            return load_table(spec, kind, seed=seed, folder=folder, pins=pins)
+        sources = None
+        if kind == "python":
+            parts = read_own_arrays(spec, folder, pins)
+            sources = plain_sources(parts, spec)
+            if sources is None:
+                return nested_dataset(parts, spec, seed=seed, folder=folder)
+        raw = _read(spec, seed, folder, sources or read_sources(spec, folder, pins))
         rows = raw.train_and_validation.x
         preparation, reason = choose_preparation(spec.rescale, rows[: raw.train_rows])
         prepared_file, prepared = _prepare(folder, rows, preparation)
@@ -116,8 +124,7 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
     )
 
 
-def _read(spec: DataSpec, seed: int, folder: Path, pins: ObjectPins) -> _Raw:
-    sources = read_sources(spec, folder, pins)
+def _read(spec: DataSpec, seed: int, folder: Path, sources: Sources) -> _Raw:
     divided = _divide(sources, spec, seed)
     # Every split gets the dtype of the training rows, which is that of the model's input (see check_alike).
     dtype = sources.train.x.values.dtype

@@ -42,7 +42,7 @@ def try_exports(  # noqa: PLR0913 - what a model is made of, and where to try it
     """
     with computing_in(precision):
         core = build_model(hypermodel, hyperparameters, seed=0)
-    model = publishable_model(core, dataset.preparation)
+    model = publishable_model(core, dataset.preparation, hypermodel.custom_objects())
     _export(model, asked, dataset.train.x, folder, "tried before the search, with default hyperparameters")
 
 

@@ -4,16 +4,12 @@ from collections.abc import Sequence
 
 import keras
 
-from job.export.saved_model import layers_of
+from job.models import needs_code
 from job.records import ExportFormat
 
 
 def formats_of(asked: Sequence[ExportFormat], model: keras.Model) -> tuple[ExportFormat, ...]:
     """What is asked for, and a SavedModel where `model.keras` cannot be loaded without the user's own code."""
-    if "saved_model" not in asked and _needs_code(model):
+    if "saved_model" not in asked and needs_code(model):
         return ("saved_model", *asked)
     return tuple(asked)
-
-
-def _needs_code(model: keras.Model) -> bool:
-    return any(type(layer).__module__.partition(".")[0] != "keras" for layer in layers_of(model))

@@ -1,5 +1,6 @@
 """What the search needs of a model, whether it is built in or the user's own."""
 
+import traceback
 from collections.abc import Hashable, Mapping
 from typing import Any, Self
 
@@ -24,6 +25,14 @@ class TunableModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasTuner 
         """Equal for hyperparameters that make the same graph; None where that is not known."""
         del values
         return None
+
+    def explain(self, error: BaseException) -> str:
+        """What to record of an error that training this model has raised."""
+        return "".join(traceback.format_exception_only(error)).strip()
+
+    def custom_objects(self) -> Mapping[str, Any]:
+        """Classes and functions that a copy of the model may need, and Keras does not know; by name."""
+        return {}
 
     def batch_size(self, values: Mapping[str, Scalar]) -> int:
         """Rows per training step for a trial's hyperparameters."""

@@ -42,12 +42,14 @@ class SourceObject(Record):
         size: bytes; None where it is not known.
         etag: what the store calls its content; None for a file that is read in place.
         version: the bucket's version id; None where the bucket keeps none.
+        sha256: of the user's own code; of several files that of their listing. None for data, whose fingerprint tells.
     """
 
     location: str
     size: int | None
     etag: str | None = None
     version: str | None = None
+    sha256: str | None = None
 
 
 class EngineChoices(Record):
@@ -70,7 +72,7 @@ class Inputs(Record):
     """What a run first started from: `inputs.json`. A resumed run starts from the same, or says what has changed.
 
     Attributes:
-        objects: by field of the spec's `data` section; built-in data sets have none.
+        objects: by field of the spec's `data` section, and of `model` with that before it; what is built in has none.
     """
 
     data: DataSummary

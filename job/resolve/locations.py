@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from job.spec import DataSpec
+from job.spec.code import installed_function
 from job.spec.datasets import DATASETS, UNSUPPORTED_DATASETS
 from job.spec.drafts import Check, Draft, Finding
 from job.spec.sources import FOLDER_KINDS, kind_of, names_folder
@@ -20,7 +21,9 @@ def input_locations(data: DataSpec) -> Iterator[tuple[str, str]]:
     """The fields of `data` that name a file or an object, and what they name."""
     for field in _INPUT_FIELDS:
         location = getattr(data, field)
-        if location is not None and location not in DATASETS and location not in UNSUPPORTED_DATASETS:
+        is_a_name = location is None or location in DATASETS or location in UNSUPPORTED_DATASETS
+        # An installed function is no place.
+        if location is not None and not is_a_name and installed_function(location) is None:
             yield field, location
 
 
@@ -45,7 +48,7 @@ def local_path(location: str) -> Path | None:
 
 
 def _output_is_a_place(draft: Draft) -> Iterator[Finding]:
-    message = _problem_of(draft.spec.output, parse_store_url)
+    message = problem_of_place(draft.spec.output, parse_store_url)
     if message is not None:
         yield Finding(("output",), message)
 
@@ -55,14 +58,15 @@ def _input_is_a_place(field: str) -> Check:
 
     def find(draft: Draft) -> Iterator[Finding]:
         location = dict(input_locations(draft.spec.data)).get(field)
-        message = None if location is None else _problem_of(location, local_path)
+        message = None if location is None else problem_of_place(location, local_path)
         if message is not None:
             yield Finding(path, message)
 
     return Check((path,), find)
 
 
-def _problem_of(location: str, parse: Callable[[str], object]) -> str | None:
+def problem_of_place(location: str, parse: Callable[[str], object]) -> str | None:
+    """Why something is no place, by what `parse` raises; None if it is one."""
     if _URL_WITH_USER.match(location):
         return "credentials are never in a URL: boto3's own chain (AWS_* variables, roles) finds them"
     try:
@@ -81,18 +85,19 @@ def _input_exists(field: str) -> Check:
         location = dict(input_locations(data)).get(field)
         # What a source is that says nothing of itself is a problem of its own.
         kind = None if location is None else kind_of(location, data.format)
-        if location is None or kind is None or _problem_of(location, local_path):
+        if location is None or kind is None or problem_of_place(location, local_path):
             return
         place = local_path(location)
         if place is not None:
-            message = _problem_of_input(place, location, may_be_folder=kind in FOLDER_KINDS)
+            message = problem_of_input(place, location, may_be_folder=kind in FOLDER_KINDS)
             if message is not None:
                 yield Finding(path, message)
 
     return Check((path, ("data", "format")), find)
 
 
-def _problem_of_input(place: Path, written: str, *, may_be_folder: bool) -> str | None:
+def problem_of_input(place: Path, written: str, *, may_be_folder: bool) -> str | None:
+    """Why a local input cannot be read; None if it can."""
     try:
         if place.is_file() or (may_be_folder and place.is_dir()):
             noun = "file" if place.is_file() else "folder"

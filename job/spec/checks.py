@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from job.spec.code_checks import CODE_CHECKS
 from job.spec.data_checks import DATA_CHECKS
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed
@@ -130,6 +131,7 @@ CHECKS: tuple[Check, ...] = (
     max_epochs_allow_a_rung,
     min_epochs_within_max_epochs,
     *SPACE_CHECKS,
+    *CODE_CHECKS,
     *DATA_CHECKS,
     *TABLE_CHECKS,
     *FILE_CHECKS,

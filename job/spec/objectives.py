@@ -39,7 +39,7 @@ def known_task(data: DataSpec) -> Task | None:
     return None if dataset is None else dataset.task
 
 
-def known_objective(data: DataSpec, search: SearchSpec) -> Objective | None:
+def known_objective(data: DataSpec, search: SearchSpec, *, built_in: bool = True) -> Objective | None:
     """The objective, as far as the spec tells it; None for `auto` where only the targets will tell the task."""
     if isinstance(search.objective, Objective):
         return search.objective
@@ -49,12 +49,12 @@ def known_objective(data: DataSpec, search: SearchSpec) -> Objective | None:
         if not tasks:
             return None
         task = tasks[0]
-    return objective_of(search, Target(task))
+    return objective_of(search, Target(task), built_in=built_in)
 
 
-def possible_objectives(search: SearchSpec) -> dict[Task, Objective]:
+def possible_objectives(search: SearchSpec, *, built_in: bool = True) -> dict[Task, Objective]:
     """The objective by task, where the task is not known."""
-    return {task: objective_of(search, Target(task)) for task in TASKS}
+    return {task: objective_of(search, Target(task), built_in=built_in) for task in TASKS}
 
 
 def asked_metrics(training: TrainingSpec, objective: Objective, task: Task) -> tuple[str, ...]:

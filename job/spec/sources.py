@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from job.spec.code import installed_function
 from job.spec.datasets import DATASETS
 from job.spec.sections import DataSpec
 
@@ -33,7 +34,7 @@ KINDS_IN_WORDS: dict[SourceKind, str] = {
     "parquet": "a .parquet file as a path or s3:// URL, or a folder of such with data.format: parquet",
     "images": "a folder of class folders, with data.format: images",
     "tfrecord": "a .tfrecord file as a path or s3:// URL, or a folder of such with data.format: tfrecord",
-    "python": "a .py file",
+    "python": "a .py file as a path or s3:// URL, or package.module:function of an installed package",
 }
 
 
@@ -56,6 +57,8 @@ def kind_of(source: str, stated: SourceKind | Literal["auto"] = "auto") -> Sourc
         return stated
     if source in DATASETS:
         return "builtin"
+    if installed_function(source) is not None:
+        return "python"
     name = source.lower()
     return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), None)
 

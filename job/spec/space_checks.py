@@ -1,10 +1,9 @@
 """Checks of the search space: what the builder knows and accepts, and what depends on what."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 from job.spaces import (
-    BUILDERS,
     AnyEntry,
     BooleanEntry,
     Builder,
@@ -22,9 +21,8 @@ from job.spec.paths import Path
 _KINDS_IN_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
-def _entries_are_known(draft: Draft) -> Iterator[Finding]:
+def _entries_are_known(draft: Draft, builder: Builder) -> Iterator[Finding]:
     """Every entry is a hyperparameter of the builder."""
-    builder = BUILDERS[draft.spec.model.builder]
     names = [hyperparameter.name for hyperparameter in builder.hyperparameters]
     for name in [*draft.spec.space, *sorted(draft.broken_entries - draft.spec.space.keys())]:
         if name not in names:
@@ -34,9 +32,8 @@ def _entries_are_known(draft: Draft) -> Iterator[Finding]:
             yield Finding(("space", name), message, shows_value=False)
 
 
-def _values_are_accepted(draft: Draft) -> Iterator[Finding]:
+def _values_are_accepted(draft: Draft, builder: Builder) -> Iterator[Finding]:
     """Every value that an entry can take is one that the builder takes."""
-    builder = BUILDERS[draft.spec.model.builder]
     for name, entry in draft.spec.space.items():
         hyperparameter = builder.hyperparameter(name)
         if hyperparameter is not None and not _accepts(hyperparameter, entry):
@@ -82,9 +79,8 @@ def accepted_in_words(hyperparameter: Hyperparameter) -> str:
     return " ".join([_KINDS_IN_WORDS[hyperparameter.kind], " and ".join(bounds)]).strip()
 
 
-def _parents_are_possible(draft: Draft) -> Iterator[Finding]:
+def _parents_are_possible(draft: Draft, builder: Builder) -> Iterator[Finding]:
     """A parent is another entry of the space, and has the named values; nothing is its own ancestor."""
-    builder = BUILDERS[draft.spec.model.builder]
     entries = builder.resolve(draft.spec.space)
     for name, entry in draft.spec.space.items():
         if entry.parent_name is None:
@@ -126,9 +122,8 @@ def _unknown_parent(parent: str, entries: Mapping[str, AnyEntry], builder: Build
     return f"expected another entry of the space; {hint}"
 
 
-def _entries_have_an_effect(draft: Draft) -> Iterator[Finding]:
+def _entries_have_an_effect(draft: Draft, builder: Builder) -> Iterator[Finding]:
     """What changes nothing in any point would be searched for nothing; two ways of clipping exclude each other."""
-    builder = BUILDERS[draft.spec.model.builder]
     entries = builder.resolve(draft.spec.space)
     for name in draft.spec.space:
         reason = builder.without_effect(name, entries) if name in entries else None
@@ -158,11 +153,11 @@ def _never_together(one: AnyEntry, other: AnyEntry) -> bool:
     return not any(same_value(first, second) for first in one.parent_values or () for second in values)
 
 
-def _grids_are_finite(draft: Draft) -> Iterator[Finding]:
+def _grids_are_finite(draft: Draft, builder: Builder) -> Iterator[Finding]:
     """A grid lists every value of every entry."""
     if draft.spec.search.algorithm != "grid":
         return
-    for name, entry in BUILDERS[draft.spec.model.builder].resolve(draft.spec.space).items():
+    for name, entry in builder.resolve(draft.spec.space).items():
         if entry.size() is None and name not in draft.broken_entries:
             message = "expected a step, or a choice of values: search.algorithm: grid lists every value"
             yield Finding(("space", name), message)
@@ -170,10 +165,22 @@ def _grids_are_finite(draft: Draft) -> Iterator[Finding]:
 
 _NEEDS: tuple[Path, ...] = (("space",), ("model", "builder"))
 
+
+def _of_built_in(find: Callable[[Draft, Builder], Iterator[Finding]], *more: Path) -> Check:
+    """What a model of the user's own declares is known once its code has run; see `job.models.own_space`."""
+
+    def found(draft: Draft) -> Iterator[Finding]:
+        builder = draft.spec.built_in
+        if builder is not None:
+            yield from find(draft, builder)
+
+    return Check((*_NEEDS, *more), found)
+
+
 SPACE_CHECKS: tuple[Check, ...] = (
-    Check(_NEEDS, _entries_are_known),
-    Check(_NEEDS, _values_are_accepted),
-    Check(_NEEDS, _parents_are_possible),
-    Check(_NEEDS, _entries_have_an_effect),
-    Check((*_NEEDS, ("search", "algorithm")), _grids_are_finite),
+    _of_built_in(_entries_are_known),
+    _of_built_in(_values_are_accepted),
+    _of_built_in(_parents_are_possible),
+    _of_built_in(_entries_have_an_effect),
+    _of_built_in(_grids_are_finite, ("search", "algorithm")),
 )

@@ -16,6 +16,12 @@ def objective_exists(spec: JobSpec) -> Iterator[Finding]:
     objective, task = spec.search.objective, known_task(spec.data)
     if objective == "auto":
         return
+    if spec.built_in is None:
+        # What a model of the user's own logs is found out before the search; which way is better is not.
+        if isinstance(objective, str) and objective not in possible_metrics(None):
+            message = "expected {name, direction}: of a model's own metric it is not known whether less is better"
+            yield Finding(("search", "objective"), message)
+        return
     name = objective.name if isinstance(objective, Objective) else objective
     path = ("search", "objective", "name") if isinstance(objective, Objective) else ("search", "objective")
     known = possible_metrics(task)
@@ -29,6 +35,10 @@ def objective_exists(spec: JobSpec) -> Iterator[Finding]:
 @check("training.metrics", "model.builder", "data.source", "data.task")
 def metrics_exist(spec: JobSpec) -> Iterator[Finding]:
     """What is to be logged is a metric that the task can log."""
+    if spec.built_in is None:
+        if spec.training.metrics:
+            yield Finding(("training", "metrics"), "not with a model of your own: it is compiled with its metrics")
+        return
     task = known_task(spec.data)
     known = metric_names(task)
     for index, name in enumerate(spec.training.metrics):

@@ -6,11 +6,13 @@ from pydantic import Field
 
 from job.spec.quantities import InWords
 from job.spec.sections.columns import DEFAULT_HASH_BINS, DEFAULT_VOCABULARY_SIZE, LARGEST_ENCODING, ColumnSpec
+from job.spec.sections.model import Identifier, Sha256
 from job.spec.sections.records import RecordField
 from job.spec.sections.section import Section
 
 DEFAULT_VALIDATION_FRACTION = 0.2
 DEFAULT_TEST_FRACTION = 0.1
+DEFAULT_DATA_FUNCTION = "load_data"
 
 
 class DataSpec(Section):
@@ -25,6 +27,15 @@ class DataSpec(Section):
     format: Literal["auto", "npz", "csv", "parquet", "images", "tfrecord", "python"] = "auto"
     """What `source`, `validation_source` and `test_source` hold. `auto` goes by how the name ends; of a folder or
     prefix it must be said."""
+    function: Identifier = DEFAULT_DATA_FUNCTION
+    """With code of your own as the source (a Python file, or `package.module:function`), what to call: it returns the
+    arrays. See [Your own data](own-model.md#your-own-data)."""
+    sha256: Sha256 | None = None
+    """The SHA-256 that the Python file must have; other code is not run."""
+    files: str | None = Field(default=None, min_length=1)
+    """Extra files to lay beside the Python file: a folder, an `s3://` prefix, or a `.zip` file."""
+    files_sha256: Sha256 | None = None
+    """The SHA-256 that the `.zip` file must have; of a folder or prefix, that of its listing."""
     validation_source: str | None = Field(default=None, min_length=1)
     """Rows to validate on, instead of a share of the source's: an `.npz` file with `x` and `y`, or a table."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
