@@ -49,8 +49,6 @@ def records_are_described(spec: JobSpec) -> Iterator[Finding]:
     for position, name in enumerate(data.features or ()):
         if name not in data.record:
             yield Finding(("data", "features", position), _unknown(data, name))
-        elif name == data.target:
-            yield Finding(("data", "features", position), "is data.target already")
     if not features_of(data) and data.target in data.record:
         yield Finding(("data", "record"), "expected a feature to predict from besides the target", shows_value=False)
 
@@ -90,10 +88,12 @@ def record_fields_are_whole(spec: JobSpec) -> Iterator[Finding]:
             yield Finding((*path, "dtype"), "expected the dtype of the numbers that the bytes hold")
 
 
-@check("data.record", "data.target", "data.features")
+@check("data.source", "data.format", "data.record", "data.target", "data.features")
 def features_make_one_row(spec: JobSpec) -> Iterator[Finding]:
     """Several features are joined to one row of numbers; an array or an image stands alone."""
     data = spec.data
+    if source_kind(data) != "tfrecord":
+        return
     names = [name for name in features_of(data) if name in data.record]
     for name in names:
         field = data.record[name]

@@ -11,6 +11,7 @@ from job.errors import SpecError
 from job.export.model import export_model
 from job.export.refusal import refused
 from job.export.saved_model import layer_names
+from job.export.wanted import formats_of
 from job.models import publishable_model
 
 ALL = ("saved_model", "onnx", "tflite")
@@ -150,6 +151,15 @@ class Other(keras.layers.Layer):
 
     def call(self, inputs):
         return inputs if not keras.src.backend.tensorflow.core.tf.inside_function() else inputs + 0.01
+
+
+def test_a_model_with_classes_of_its_own_gets_a_saved_model_unasked():
+    """Where `model.keras` needs the user's code to load, a SavedModel, which does not, is always published."""
+    rows = keras.Input((2,), name="rows")
+    own, plain = keras.Model(rows, Other()(rows)), keras.Model(rows, keras.layers.Dense(1)(rows))
+    assert formats_of((), own) == ("saved_model",)
+    assert formats_of(("onnx", "saved_model"), own) == ("onnx", "saved_model")
+    assert formats_of((), plain) == ()
 
 
 def test_another_prediction_is_a_refusal(tmp_path):
