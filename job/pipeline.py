@@ -16,7 +16,7 @@ from job.errors import LockedError, StateConflictError
 from job.export.requirements import require_packages
 from job.layout import RunLayout
 from job.logs import bound, configure, get_logger, printed_as_events
-from job.own_code import CodeSource, OwnCode, fetch_code
+from job.own_code import CodeSource, OwnCode, blaming, fetch_code
 from job.publish import Publication
 from job.records import Manifest, TrialRecord
 from job.report.summary import result_lines
@@ -165,9 +165,9 @@ def _tune(run: Run) -> None:
                     used_before=run.lease.elapsed_before,
                 )
             uploads.flush()
-        with run.stage("retrain"):
+        with run.stage("retrain"), blaming(code):
             trained = stages.retrain(run.spec, dataset, plan, result)
-    with run.stage("evaluate"):
+    with run.stage("evaluate"), blaming(code):
         evaluation = stages.evaluate(plan, trained, dataset)
     results = artifacts.RunResults(
         spec=run.spec,

@@ -1,5 +1,6 @@
 """The user's own model: `build_model(hp)`, or a KerasTuner HyperModel."""
 
+import copy
 import inspect
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -68,7 +69,8 @@ class OwnModel(TunableModel):
         self.place = place
         self._own_build = build
         self._facts = facts
-        self._frozen = None if frozen is None else keras_tuner.HyperParameters.from_config(dict(frozen))
+        # KerasTuner changes the configuration that it reads.
+        self._frozen = None if frozen is None else keras_tuner.HyperParameters.from_config(copy.deepcopy(dict(frozen)))
         self._late: set[str] = set()
 
     def declare(self, hp: keras_tuner.HyperParameters) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The user's own code: fetched once, checked, loaded under a name of its own, and blamed by file and line."""
 
-from job.own_code.blame import Place, describe, describe_at, place_of
+from job.own_code.blame import Place, blaming, describe, describe_at, place_of
 from job.own_code.contained import run_contained
 from job.own_code.fetch import fetch_code
 from job.own_code.loading import load_object
@@ -11,6 +11,7 @@ __all__ = [
     "OwnCode",
     "Place",
     "Section",
+    "blaming",
     "code_error",
     "describe",
     "describe_at",

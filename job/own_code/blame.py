@@ -5,11 +5,13 @@ import linecache
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from job.own_code.own_code import OwnCode
+from job.errors import JobError
+from job.own_code.own_code import OwnCode, code_error
 
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # How TensorFlow quotes the line of an operation that failed inside a graph.
@@ -38,6 +40,23 @@ def describe(error: BaseException, code: OwnCode, otherwise: Place | None = None
     """
     place = _place_of_error(error, code) or otherwise
     return _sentence(f"{type(error).__name__}: {_words_of(error)}".rstrip(": "), code, place)
+
+
+@contextmanager
+def blaming(code: OwnCode | None) -> Iterator[None]:
+    """A block that ends with ModelCodeError or DataError where a line of the user's own code raises.
+
+    Args:
+        code: theirs; None for a block that none of it runs in.
+    """
+    try:
+        yield
+    except JobError:
+        raise
+    except Exception as error:
+        if code is None or _place_of_error(error, code) is None:
+            raise
+        raise code_error(code.section, describe(error, code)) from error
 
 
 def describe_at(message: str, code: OwnCode, place: Place | None) -> str:

@@ -76,6 +76,11 @@ class TrialPlan:
         from job.training.stopping import EarlyStopping  # noqa: PLC0415
         from job.training.trial import TrialSetting  # noqa: PLC0415
 
+        if self.code is not None:
+            import keras  # noqa: PLC0415 - see above
+
+            # Filtered, an error has lost the lines of the user's own that led to it.
+            keras.config.disable_traceback_filtering()
         timeout = self.spec.limits.trial_timeout
         stopping = self.spec.early_stopping
         return TrialSetting(
