@@ -4,22 +4,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from job import layout
 from job.data import Dataset
 from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.models import signature_of
+from job.models.answers import OutputKind, output_kind_of
 from job.publish import Publication
-from job.records import Lineage, Manifest, Scores, SearchResult
+from job.records import Export, Lineage, Manifest, Scores, SearchResult
 from job.report.summary import summary_of
 from job.retrain import TrainedModel
 from job.spec import JobSpec
 from job.target import Task
 
-# Built-in classifiers answer with logits. What a user's own model answers with only its author knows.
-_OUTPUT_KINDS: dict[Task, Literal["logits", "values"]] = {
+if TYPE_CHECKING:
+    from job.export.model import Exported
+
+# Built-in classifiers answer with logits. Of a user's own model its loss tells.
+_OUTPUT_KINDS: dict[Task, OutputKind] = {
     "classification": "logits",
     "regression": "values",
     "custom": "values",
@@ -37,6 +41,12 @@ class RunResults:
     evaluation: Evaluation
     lineage: Lineage
     started_at: datetime
+    exported: "Exported | None" = None
+
+    @property
+    def exports(self) -> tuple[Export, ...]:
+        """The formats that the model is published in besides `model.keras`."""
+        return () if self.exported is None else self.exported.exports
 
 
 def write_artifacts(results: RunResults, publication: Publication, scratch: Path) -> None:
@@ -45,6 +55,10 @@ def write_artifacts(results: RunResults, publication: Publication, scratch: Path
     with clear_disk_errors(model_file):
         results.trained.model.save(model_file)
     publication.write_file(layout.MODEL_KERAS, model_file)
+    if results.exported is not None:
+        for export in results.exports:
+            for name, path in results.exported.files(export):
+                publication.write_file(name, path)
     publication.write_json(layout.BEST_HYPERPARAMETERS, results.search.best.hyperparameters)
     publication.write_json(layout.METRICS, _metrics(results))
     publication.write(layout.TRIALS_TABLE, b"".join(trial.to_json_line() for trial in results.search.trials))
@@ -73,14 +87,21 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         best_hyperparameters=search.best.hyperparameters,
         scores=Scores(validation=validation_scores(search), test=results.evaluation.scores),
         search=search.totals,
-        signature=signature_of(results.trained.model, target.class_names, _OUTPUT_KINDS[target.task]),
+        signature=signature_of(results.trained.model, target.class_names, _output_kind(results)),
         lineage=results.lineage,
         started_at=results.started_at,
         ended_at=datetime.now(UTC),
         seconds=dict(seconds),
         artifacts=dict(sorted(publication.artifacts.items())),
         artifacts_prefix=publication.prefix,
+        exports=results.exports,
     )
+
+
+def _output_kind(results: RunResults) -> OutputKind:
+    if results.spec.built_in is not None:
+        return _OUTPUT_KINDS[results.dataset.target.task]
+    return output_kind_of(results.trained.core or results.trained.model)
 
 
 def validation_scores(search: SearchResult) -> dict[str, float]:

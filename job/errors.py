@@ -79,6 +79,10 @@ class SpecError(JobError):
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems), advice=advice)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """What pickle makes it anew from: not the message, as of other exceptions, but the problems."""
+        return type(self), (self.problems,), self.__dict__
+
 
 class ModelCodeError(JobError):
     """The user's model code is wrong: it does not build, compile or fit the data."""

@@ -1,5 +1,7 @@
 """The published model on the test split: the only use that is made of those rows."""
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,9 +9,15 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from job.data import Dataset, Split
+from job.data import Dataset, Preparation, Split
+from job.models import RawBatches
+from job.models.answers import predicted_classes, scores_itself
 
 _BATCH_ROWS = 1024
+_BINARY = 2
+_QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+Predictions = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +25,7 @@ class Evaluation:
     """The published model on the test split.
 
     Attributes:
-        scores: loss and the compiled metrics.
+        scores: loss and the compiled metrics; of a classification those that were asked for, of a regression R2.
         report: what `metrics.json` holds of the test split.
     """
 
@@ -25,23 +33,129 @@ class Evaluation:
     report: dict[str, Any]
 
 
-def evaluate(model: keras.Model, dataset: Dataset) -> Evaluation:
+def evaluate(
+    model: keras.Model, dataset: Dataset, asked: Sequence[str] = (), *, core: keras.Model | None = None
+) -> Evaluation:
     """Score the published model on the test split's raw rows.
 
     Args:
         model: takes raw rows; compiled.
         dataset: with the test split.
+        asked: metrics besides those that the task always has; see `job.spec.metrics`.
+        core: what was trained, with the same weights, on prepared rows: it scores where only it knows how to.
     """
     test = dataset.test
-    logs = model.evaluate(
-        test.x, test.y, sample_weight=test.sample_weight, batch_size=_BATCH_ROWS, verbose=0, return_dict=True
-    )
-    scores = {name: float(value) for name, value in logs.items()}
+    # In batches whatever the rows are: they may be larger than memory.
+    batches = RawBatches(test, _BATCH_ROWS)
+    if core is not None and (scores_itself(core) or model.loss is None):
+        logs = core.evaluate(_PreparedBatches(test, dataset.preparation), verbose=0, return_dict=True)
+    else:
+        logs = model.evaluate(batches, verbose=0, return_dict=True)
+    # What is no number, of a step of the user's own, is no score.
+    scores = {name: float(value) for name, value in logs.items() if np.size(value) == 1}
     report: dict[str, Any] = {"rows": int(test.rows), "scores": scores}
-    if dataset.class_names is not None:
-        predicted = np.argmax(model.predict(test.x, batch_size=_BATCH_ROWS, verbose=0), axis=-1)
-        report |= _classification_report(test, predicted, dataset.class_names)
+    if dataset.target.task in {"classification", "regression"}:
+        outputs = model.predict(batches, verbose=0)
+        if dataset.class_names is None:
+            # A model of the user's own may answer otherwise, with several quantiles for example.
+            report |= _regression_report(test, outputs, scores) if np.size(outputs) == test.rows else {}
+        else:
+            scores |= _asked_scores(test, outputs, [name for name in asked if name not in scores])
+            predicted = predicted_classes(core or model, outputs, len(dataset.class_names))
+            report |= {} if predicted is None else _classification_report(test, predicted, dataset.class_names)
     return Evaluation(scores, report)
+
+
+def _regression_report(test: Split, outputs: Predictions, scores: dict[str, float]) -> dict[str, Any]:
+    """What is left over, target minus prediction, in the target's unit; puts R2, where there is one, among the scores.
+
+    R2 is 1 - sum of squared residuals / sum of squared deviations from the mean; there is none of equal targets.
+    """
+    actual = np.asarray(test.y, dtype=np.float64)
+    residuals = actual - np.asarray(outputs, dtype=np.float64).reshape(-1)
+    spread = float(((actual - actual.mean()) ** 2).sum())
+    scores.pop("r2_score", None)
+    if spread > 0:
+        scores["r2"] = 1 - float((residuals**2).sum()) / spread
+    return {
+        "residuals": {
+            "mean": float(residuals.mean()),
+            "deviation": float(residuals.std()),
+            "minimum": float(residuals.min()),
+            "maximum": float(residuals.max()),
+            "quantiles": {f"{share:g}": float(np.quantile(residuals, share)) for share in _QUANTILES},
+        }
+    }
+
+
+def _asked_scores(test: Split, outputs: Predictions, asked: Sequence[str]) -> dict[str, float]:
+    """The metrics of `job.spec.metrics` that no published model is compiled with; what is not defined is left out."""
+    found = {name: _SCORES[name](test.y, outputs) for name in asked if name in _SCORES}
+    return {name: float(score) for name, score in found.items() if math.isfinite(score)}
+
+
+def _precision(actual: npt.NDArray[np.int64], outputs: Predictions) -> float:
+    return _by_class(actual, outputs)[0]
+
+
+def _recall(actual: npt.NDArray[np.int64], outputs: Predictions) -> float:
+    return _by_class(actual, outputs)[1]
+
+
+def _f1_score(actual: npt.NDArray[np.int64], outputs: Predictions) -> float:
+    return _by_class(actual, outputs)[2]
+
+
+def _by_class(actual: npt.NDArray[np.int64], outputs: Predictions) -> tuple[float, float, float]:
+    """Precision, recall and F1 of the second of two classes, or the mean over more, those that occur."""
+    from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415 - 0.7 s of import
+
+    two = outputs.shape[-1] == _BINARY
+    one_class: dict[str, Any] = {"labels": [1], "average": "macro"} if two else {"average": "macro"}
+    predicted = np.argmax(outputs, axis=-1)
+    precision, recall, f1, _ = precision_recall_fscore_support(actual, predicted, zero_division=0, **one_class)
+    return float(precision), float(recall), float(f1)
+
+
+def _auc(actual: npt.NDArray[np.int64], outputs: Predictions) -> float:
+    """The area under the ROC curve; NaN where a class has no row, or all."""
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - likewise
+
+    classes = outputs.shape[-1]
+    if len(np.unique(actual)) < classes:
+        return math.nan
+    logits = outputs.astype(np.float64)
+    if classes == _BINARY:
+        return float(roc_auc_score(actual, logits[:, 1] - logits[:, 0]))
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return float(roc_auc_score(actual, odds / odds.sum(axis=-1, keepdims=True), multi_class="ovr"))
+
+
+_SCORES: dict[str, Callable[[npt.NDArray[np.int64], Predictions], float]] = {
+    "precision": _precision,
+    "recall": _recall,
+    "f1_score": _f1_score,
+    "auc": _auc,
+}
+
+
+class _PreparedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
+    """The rows of a split, prepared batch by batch."""
+
+    def __init__(self, split: Split, preparation: Preparation) -> None:
+        super().__init__()
+        self._split = split
+        self._preparation = preparation
+
+    def __len__(self) -> int:
+        return math.ceil(self._split.rows / _BATCH_ROWS)
+
+    def __getitem__(self, number: int) -> tuple[Any, ...]:
+        rows = self._split.part(slice(number * _BATCH_ROWS, (number + 1) * _BATCH_ROWS))
+        x = self._preparation.prepare(rows.x)
+        if rows.sample_weight is not None:
+            return x, rows.y, rows.sample_weight
+        return (x,) if rows.y is None else (x, rows.y)
 
 
 def _classification_report(test: Split, predicted: npt.NDArray[np.int64], names: tuple[str, ...]) -> dict[str, Any]:

@@ -68,6 +68,9 @@ TRIALS_TABLE = "trials.jsonl"
 BEST_HYPERPARAMETERS = "best_hyperparameters.json"
 METRICS = "metrics.json"
 MODEL_KERAS = "model/model.keras"
+MODEL_SAVED_MODEL = "model/saved_model/"
+MODEL_ONNX = "model/model.onnx"
+MODEL_TFLITE = "model/model.tflite"
 SUMMARY = "summary.md"
 LOGS_FOLDER = "logs/"
 TENSORBOARD_FOLDER = "logs/tensorboard/"
@@ -117,6 +120,12 @@ RUN_ENTRIES = (
     Entry(BEST_HYPERPARAMETERS, "the best hyperparameters; the user's own names alone"),
     Entry(METRICS, "test scores, confusion matrix, per-class precision and recall, validation history"),
     Entry(MODEL_KERAS, "the published model: takes rows as they are in the source"),
+    Entry(
+        f"{MODEL_SAVED_MODEL}…",
+        "the model for TensorFlow Serving, with `export: [saved_model]`, and always where it has classes of its own",
+    ),
+    Entry(MODEL_ONNX, "the model for ONNX Runtime, with `export: [onnx]`"),
+    Entry(MODEL_TFLITE, "the model for LiteRT (TensorFlow Lite), with `export: [tflite]`"),
     Entry(SUMMARY, "the run's result for people"),
     Entry(log_segment("<start>", 0).replace("00000", "<n>"), "log segments, uploaded as the run goes"),
     Entry(TENSORBOARD_FOLDER, "TensorBoard logs per trial, with `logs.tensorboard: true`"),

@@ -14,7 +14,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import structlog
@@ -153,6 +153,14 @@ class PrintedLines(io.TextIOBase):
             if line.strip():
                 get_logger().info("printed", text=line.rstrip())
         return len(text)
+
+
+@contextmanager
+def printed_as_events() -> Iterator[None]:
+    """A block in which whatever is printed is an event: standard output carries nothing else."""
+    lines = PrintedLines()
+    with redirect_stdout(lines), redirect_stderr(lines):
+        yield
 
 
 def _in_strict_json(_logger: object, _method: str, event: structlog.typing.EventDict) -> dict[str, Any]:

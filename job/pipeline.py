@@ -5,6 +5,7 @@ What needs TensorFlow is imported only once it is known that there is something 
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 from job import layout
 from job.attempts import Attempts
 from job.errors import LockedError, StateConflictError
+from job.export.requirements import require_packages
 from job.layout import RunLayout
-from job.logs import bound, configure, get_logger
+from job.logs import bound, configure, get_logger, printed_as_events
+from job.own_code import CodeSource, OwnCode, blaming, fetch_code
 from job.publish import Publication, read_manifest
 from job.records import Manifest, TrialRecord
 from job.report.summary import result_lines
@@ -23,6 +26,8 @@ from job.run_state import RunState
 from job.run_uploads import RunUploads
 from job.scratch import scratch_root
 from job.search.executors import open_executor
+from job.search.fork_server import worker_context
+from job.search.own_check import checked_plan
 from job.search.trial_plan import trial_plan
 from job.session import Run, failure_logged, require_disk, work_on
 from job.settings import Settings
@@ -30,10 +35,14 @@ from job.signals import signals_as_errors
 from job.spec import JobSpec
 from job.store import ObjectStore, open_store
 from job.termination import Ending
-from job.training.device import prepare_process
+from job.training.device import Device, prepare_process
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from job.data import Dataset, ObjectPins
+    from job.export.model import Exported
+    from job.retrain import TrainedModel
 
 
 # From a trial's start to its first epoch: workers that import TensorFlow on a busy machine take a while.
@@ -66,6 +75,7 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None, ending: Endin
             if already_published(spec, publication):
                 _tell_result(publication, ending, skipped=True)
                 return
+        require_packages(spec.export)
         require_access(spec)
         require_disk(spec, scratch_root(settings.scratch))
     if given is None and _went_on(spec, settings, store, console, ending):
@@ -78,7 +88,7 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None, ending: Endin
             if opened is None:
                 _tell_result(Publication(store, RunLayout(spec.name, chosen)), ending, skipped=True)
         if opened is not None:
-            work_on(spec, settings, opened, console, partial(_tune, ending))
+            work_on(spec, settings, opened, console, partial(_work, ending))
 
 
 def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Console | None", ending: Ending) -> bool:
@@ -92,7 +102,7 @@ def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Co
                 continue
             _tell_which(publication, ending)
             try:
-                work_on(spec, settings, publication, console, partial(_tune, ending))
+                work_on(spec, settings, publication, console, partial(_work, ending))
             except StateConflictError:
                 # The failure is stored with the run: the next start does not try it again.
                 get_logger().warning("run cannot go on; another one is looked for")
@@ -110,6 +120,12 @@ def _opened_unless_held(spec: JobSpec, store: ObjectStore, run_id: str) -> Publi
             return None
 
 
+def _work(ending: Ending, run: Run) -> None:
+    # A built-in builder prints nothing.
+    with nullcontext() if run.spec.built_in is not None else printed_as_events():
+        _tune(ending, run)
+
+
 def _tune(ending: Ending, run: Run) -> None:
     state, uploads = RunState(run.publication), run.uploads
     with run.stage("data"):
@@ -117,23 +133,32 @@ def _tune(ending: Ending, run: Run) -> None:
 
         pinned = state.pinned_inputs()
         pins = ObjectPins({} if pinned is None else pinned.objects)
+        code = _model_code(run, pins)
         dataset = load_dataset(run.spec.data, seed=run.spec.seed, scratch=run.scratch.folder, pins=pins)
-        get_logger().info("data ready", **dataset.profile(), notes=dataset.notes)
+        get_logger().info("data ready", **dataset.brief_profile(), notes=dataset.notes)
     require_disk(run.spec, run.scratch.folder, dataset)
     uploads.copies.restore(
         run.spec.storage.outage_patience.total_seconds(), anew=not run.scratch.follows(run.lease.token)
     )
-    plan = trial_plan(run.spec, dataset, run.scratch.folder)
+    plan = trial_plan(run.spec, dataset, run.scratch.folder, code)
     log_fields = {"run_id": run.publication.layout.run_id, "stage": "search"}
     with uploads.copies:
+        if code is not None:
+            with run.stage("check"):
+                # Workers are forked from it later; it imports TensorFlow while this process does.
+                worker_context()
+                _prepared(run, dataset, pins, state)
+                plan = checked_plan(plan, dataset)
         with run.stage("search"), open_executor(run.spec, plan, log_fields=log_fields) as executor:
             # The workers import TensorFlow while this process does.
-            device = prepare_process(threads=run.spec.resources.threads_per_trial)
+            device = _prepared(run, dataset, pins, state)
             from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured now
 
-            state.pin_inputs(stages.inputs_of(run.spec, dataset, pins.read, device))
             with _attempts(run, partial(stages.progress_of, plan.checkpoints)) as attempts:
                 known = _known(uploads, attempts)
+                # An earlier start whose trials are recorded got past this.
+                if stages.may_export(run.spec) and not known:
+                    stages.try_exports(run.spec, plan, dataset, run.scratch.exports)
 
                 def store_record(record: TrialRecord) -> None:
                     uploads.store_record(record)
@@ -150,10 +175,10 @@ def _tune(ending: Ending, run: Run) -> None:
                     used_before=run.lease.elapsed_before,
                 )
             uploads.flush()
-        with run.stage("retrain"):
+        with run.stage("retrain"), blaming(code):
             trained = stages.retrain(run.spec, dataset, plan, result)
-    with run.stage("evaluate"):
-        evaluation = stages.evaluate(trained, dataset)
+    with run.stage("evaluate"), blaming(code):
+        evaluation = stages.evaluate(plan, trained, dataset)
     results = artifacts.RunResults(
         spec=run.spec,
         dataset=dataset,
@@ -162,6 +187,7 @@ def _tune(ending: Ending, run: Run) -> None:
         evaluation=evaluation,
         lineage=stages.lineage_of(run.spec, run.settings, device),
         started_at=run.started_at,
+        exported=_exported(run, trained, dataset),
     )
     with run.stage("publish"):
         uploads.through_outage(lambda: artifacts.write_artifacts(results, run.publication, run.scratch.folder))
@@ -180,6 +206,31 @@ def _tune(ending: Ending, run: Run) -> None:
         _tell_result(run.publication, ending, skipped=False)
     run.scratch.remove_at_end()
     remove_checkpoints(run.publication)
+
+
+def _model_code(run: Run, pins: "ObjectPins") -> OwnCode | None:
+    """The user's own model code, fetched; None for a built-in builder."""
+    if run.spec.model.source is None:
+        return None
+    return fetch_code(CodeSource.of(run.spec.model), run.scratch.folder / "code" / "model", pins)
+
+
+def _prepared(run: Run, dataset: "Dataset", pins: "ObjectPins", state: RunState) -> Device:
+    """Set TensorFlow up, and pin what the run starts from; may be called again."""
+    device = prepare_process(threads=run.spec.resources.threads_per_trial)
+    from job import stages  # noqa: PLC0415 - it imports TensorFlow, which is configured now
+
+    state.pin_inputs(stages.inputs_of(run.spec, dataset, pins.read, device))
+    return device
+
+
+def _exported(run: Run, trained: "TrainedModel", dataset: "Dataset") -> "Exported | None":
+    from job import stages  # noqa: PLC0415 - TensorFlow, which is configured by now
+
+    if not stages.may_export(run.spec):
+        return None
+    with run.stage("export"):
+        return stages.export(run.spec, trained, dataset, run.scratch.exports)
 
 
 def _attempts(run: Run, progress: Callable[[str], str]) -> Attempts:
@@ -207,7 +258,8 @@ def _terminal() -> "Console | None":
         return None
     from rich.console import Console  # noqa: PLC0415 - only terminals pay for rich
 
-    return Console()
+    # This one, whatever stands in for standard output while code of the user's own runs.
+    return Console(file=sys.stdout)
 
 
 def _tell_which(publication: Publication, ending: Ending) -> None:

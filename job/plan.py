@@ -10,11 +10,13 @@ from job.layout import FAILURE, RUN_ENTRIES, TENSORBOARD_FOLDER, RunLayout, late
 from job.resources import Resources, available_resources
 from job.schedule import Bracket, Schedule
 from job.slots import slot_count
-from job.spaces import BUILDERS, AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry, Scalar, space_size
+from job.spaces import AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry, Scalar, space_size
 from job.spec import JobSpec
-from job.spec.checks import objective_of
+from job.spec.code import installed_function
 from job.spec.datasets import DATASETS
+from job.spec.objectives import known_objective, possible_objectives
 from job.spec.quantities import format_duration
+from job.spec.redaction import redact_text
 
 UNKNOWN_RUN_ID = "<made at start>"
 
@@ -40,9 +42,12 @@ class Plan:
     """The whole of a job before it starts.
 
     Attributes:
+        schedule: None for a grid over a space that only code knows.
         space: the entries that are searched, in the order in which they are sampled.
         constants: the builder's hyperparameters that are not searched.
-        points: the number of distinct configurations of the space; None if an entry is continuous.
+        is_in_code: whether the space is declared in code of the user's own, which is not run here: `space` then holds
+            what the spec says of it.
+        points: the number of distinct configurations of the space; None if an entry is continuous, or it is in code.
         trials_at_a_time: on the machine that the plan was made on.
         disk: scratch space that the run will need, as far as that is known before the data is read.
         written: URL and meaning of every object that the run will leave.
@@ -51,9 +56,10 @@ class Plan:
 
     spec: JobSpec
     run_id: str
-    schedule: Schedule
+    schedule: Schedule | None
     space: dict[str, AnyEntry]
     constants: dict[str, Scalar]
+    is_in_code: bool
     points: int | None
     trials_at_a_time: int
     disk: DiskNeeds
@@ -69,17 +75,19 @@ def make_plan(spec: JobSpec, run_id: str | None = None, resources: Resources | N
         run_id: None means that the run gets its id when it starts.
         resources: what there is to run on; None for this machine.
     """
-    schedule = spec.planned()
-    builder = BUILDERS[spec.model.builder]
-    space = builder.resolve(spec.space)
-    points = space_size(space)
+    schedule = spec.planned() if spec.can_plan else None
+    builder = spec.built_in
+    space = dict(spec.space) if builder is None else builder.resolve(spec.space)
+    points = None if builder is None else space_size(space)
+    constants = {} if builder is None else builder.constants()
     trials_at_a_time = slot_count(spec, resources or available_resources())
     return Plan(
         spec=spec,
         run_id=run_id or UNKNOWN_RUN_ID,
         schedule=schedule,
         space=space,
-        constants={name: value for name, value in builder.constants().items() if name not in space},
+        constants={name: value for name, value in constants.items() if name not in space},
+        is_in_code=builder is None,
         points=points,
         trials_at_a_time=trials_at_a_time,
         disk=disk_needs(spec, trials_at_a_time, known_shape(spec)),
@@ -97,9 +105,9 @@ def _written(spec: JobSpec, run_id: str) -> list[tuple[str, str]]:
     return [*entries, pointer]
 
 
-def _warnings(spec: JobSpec, schedule: Schedule, points: int | None) -> list[str]:
+def _warnings(spec: JobSpec, schedule: Schedule | None, points: int | None) -> list[str]:
     warnings = []
-    if points is not None and points < schedule.configurations:
+    if schedule is not None and points is not None and points < schedule.configurations:
         what_follows = (
             "rungs will run fewer trials than planned"
             if spec.search.algorithm == "hyperband"
@@ -118,8 +126,10 @@ def _warnings(spec: JobSpec, schedule: Schedule, points: int | None) -> list[str
     return warnings
 
 
-def _brackets(schedule: Schedule) -> list[Bracket]:
+def _brackets(schedule: Schedule | None) -> list[Bracket]:
     """The first iteration's, without what a limit cuts off."""
+    if schedule is None:
+        return []
     return [bracket for iteration, bracket in schedule.runs() if iteration == 0]
 
 
@@ -131,8 +141,8 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "run_id": None if plan.run_id == UNKNOWN_RUN_ID else plan.run_id,
         "search": {
             "algorithm": plan.spec.search.algorithm,
-            "objective": objective_of(plan.spec.search).model_dump(),
-            "iterations": schedule.iterations,
+            "objective": _objective_document(plan.spec),
+            "iterations": None if schedule is None else schedule.iterations,
             "brackets": [
                 {
                     "bracket": bracket.number,
@@ -143,13 +153,14 @@ def plan_document(plan: Plan) -> dict[str, Any]:
                 }
                 for bracket in _brackets(schedule)
             ],
-            "configurations": schedule.configurations,
-            "trials": schedule.trials,
-            "epochs": schedule.epochs,
+            "configurations": None if schedule is None else schedule.configurations,
+            "trials": None if schedule is None else schedule.trials,
+            "epochs": None if schedule is None else schedule.epochs,
             "trials_at_a_time": plan.trials_at_a_time,
         },
         "space": {
             "points": plan.points,
+            "declared_in": plan.spec.model.source,
             "entries": {name: entry.model_dump(mode="json") for name, entry in plan.space.items()},
             "constants": plan.constants,
         },
@@ -184,16 +195,15 @@ def _table_as_text(table: Table) -> str:
 
 def _overview(plan: Plan) -> Table:
     spec, schedule = plan.spec, plan.schedule
-    objective = objective_of(spec.search)
     dataset = DATASETS.get(spec.data.source)
-    data = f" ({dataset.meaning}; {dataset.rows} rows, {dataset.classes} classes)" if dataset else ""
+    what = f", {dataset.classes} classes" if dataset and dataset.classes else ""
+    data = f" ({dataset.meaning}; {dataset.rows} rows{what})" if dataset else ""
     limits = [
         f"{name} {format_duration(limit)}"
         for name, limit in (("whole search", spec.limits.timeout), ("one trial", spec.limits.trial_timeout))
         if limit is not None
     ]
     epochs = "the best trial's epochs" if spec.retrain.epochs == "auto" else f"{spec.retrain.epochs} epochs"
-    cut = f" (limits.max_total_trials of {replace(schedule, max_trials=None).trials})" if schedule.is_cut else ""
     stop = [
         *([] if spec.stop.target is None else [f"at a score of {spec.stop.target:g}"]),
         *(
@@ -207,18 +217,51 @@ def _overview(plan: Plan) -> Table:
         ("name", spec.name),
         ("run id", plan.run_id),
         ("data", f"{spec.data.source}{data}"),
-        ("model", spec.model.builder),
-        ("objective", f"{objective.name} ({objective.direction})"),
+        ("model", _model_in_words(spec)),
+        ("objective", _objective_in_words(spec)),
         ("search", _search_in_words(spec, schedule)),
-        ("configurations", f"{schedule.configurations} of {_points_in_words(plan.points)}"),
-        ("trials", f"{schedule.trials}{cut}, {plan.trials_at_a_time} at a time"),
-        ("epochs", str(schedule.epochs)),
+        *_counts_in_words(plan),
         ("scratch disk", _disk_in_words(plan.disk)),
         *((("time limits", ", ".join(limits)),) if limits else ()),
         *((("stops early", " or ".join(stop)),) if stop else ()),
         ("retrain", f"on {spec.retrain.on}, {epochs}{seeds}"),
     ]
     return Table("Plan", ("what", "value"), tuple(rows))
+
+
+def _model_in_words(spec: JobSpec) -> str:
+    if spec.built_in is not None:
+        return spec.built_in.name
+    source = redact_text(str(spec.model.source))
+    return source if installed_function(source) is not None else f"{spec.model.function} of {source}"
+
+
+def _counts_in_words(plan: Plan) -> tuple[tuple[str, str], ...]:
+    schedule = plan.schedule
+    if schedule is None:
+        every = "every point of the space, which the model's code declares"
+        return (("trials", f"{every}; {plan.trials_at_a_time} at a time"),)
+    points = "the space that the model's code declares" if plan.is_in_code else _points_in_words(plan.points)
+    cut = f" (limits.max_total_trials of {replace(schedule, max_trials=None).trials})" if schedule.is_cut else ""
+    return (
+        ("configurations", f"{schedule.configurations} of {points}"),
+        ("trials", f"{schedule.trials}{cut}, {plan.trials_at_a_time} at a time"),
+        ("epochs", str(schedule.epochs)),
+    )
+
+
+def _objective_document(spec: JobSpec) -> dict[str, str | None]:
+    objective = known_objective(spec.data, spec.search, built_in=spec.built_in is not None)
+    return {"name": str(spec.search.objective), "direction": None} if objective is None else objective.model_dump()
+
+
+def _objective_in_words(spec: JobSpec) -> str:
+    built_in = spec.built_in is not None
+    objective = known_objective(spec.data, spec.search, built_in=built_in)
+    if objective is not None:
+        return f"{objective.name} ({objective.direction})"
+    by_task = possible_objectives(spec.search, built_in=built_in)
+    return f"{' or '.join(f'{one.name} of a {task}' for task, one in by_task.items())}: the targets tell"
 
 
 def _disk_in_words(disk: DiskNeeds) -> str:
@@ -230,8 +273,8 @@ def _disk_in_words(disk: DiskNeeds) -> str:
     return "; ".join(part for part in (f"about {known}" if known else "", f"{unknown}: known at the start") if part)
 
 
-def _search_in_words(spec: JobSpec, schedule: Schedule) -> str:
-    if spec.search.algorithm != "hyperband":
+def _search_in_words(spec: JobSpec, schedule: Schedule | None) -> str:
+    if spec.search.algorithm != "hyperband" or schedule is None:
         return f"{spec.search.algorithm}, {spec.search.max_epochs} epochs each"
     times = "" if schedule.iterations == 1 else f", {schedule.iterations} times"
     return f"hyperband, {len(_brackets(schedule))} brackets{times}"
@@ -241,7 +284,7 @@ def _points_in_words(points: int | None) -> str:
     return "a continuous space" if points is None else f"a space of {points}"
 
 
-def _search_table(schedule: Schedule) -> Table:
+def _search_table(schedule: Schedule | None) -> Table:
     rows = [
         (str(bracket.number), str(number), str(rung.size), f"{rung.from_epoch} to {rung.to_epoch}", str(rung.epochs))
         for bracket in _brackets(schedule)
@@ -253,7 +296,12 @@ def _search_table(schedule: Schedule) -> Table:
 def _space_table(plan: Plan) -> Table:
     searched = [(name, entry.type, values_in_words(entry)) for name, entry in plan.space.items()]
     constants = [(name, "constant", str(value)) for name, value in plan.constants.items()]
-    return Table("Space", ("hyperparameter", "type", "values"), (*searched, *constants))
+    title = (
+        f"Space (declared in {redact_text(str(plan.spec.model.source))}; the spec narrows it)"
+        if plan.is_in_code
+        else "Space"
+    )
+    return Table(title, ("hyperparameter", "type", "values"), (*searched, *constants))
 
 
 def _written_table(plan: Plan) -> Table:

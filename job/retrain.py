@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import keras
 from job.data import Dataset
 from job.errors import SearchFailedError
 from job.logs import get_logger
-from job.models import TunableModel, publishable_model
+from job.models import Span, TunableModel, publishable_model
 from job.records import PublishedModel, SearchResult, TrialRecord
 from job.search.oracle import Address
 from job.seeds import derive_seed
@@ -39,10 +39,15 @@ from job.training.stopping import better
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """The model that will be published: takes raw rows; and what is known of it."""
+    """The model that will be published: takes raw rows; and what is known of it.
+
+    Attributes:
+        core: what was trained, on prepared rows; the same weights.
+    """
 
     model: keras.Model
     description: PublishedModel
+    core: keras.Model | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,9 @@ class Retraining:
         checkpoints: the search's checkpoint folder, which holds the best trial's best epoch; retraining writes its own
             state there, too.
         checkpoint_interval: seconds between such writes; None for none on the way.
+        class_weight: what training rows of each class count, by class number; None where all count alike.
+        schedule_epochs: the epochs that the search's learning-rate schedules run over. Those of a retraining run over
+            `retrain.epochs` where that is a number.
     """
 
     hypermodel: TunableModel
@@ -71,6 +79,8 @@ class Retraining:
     compile_mode: CompileMode = "auto"
     precision: Precision = "float32"
     checkpoint_interval: float | None = None
+    class_weight: Mapping[int, float] | None = None
+    schedule_epochs: int = 1
 
     def run(self) -> TrainedModel:
         """The model to publish.
@@ -79,8 +89,8 @@ class Retraining:
             SearchFailedError: no candidate can be used: every retraining diverged.
         """
         candidate = self._best_of_candidates() if self.spec.on == "train" else self._train_on_all()
-        model = publishable_model(candidate.core, self.dataset.preparation)
-        return TrainedModel(model, candidate.description)
+        model = publishable_model(candidate.core, self.dataset.preparation, self.hypermodel.custom_objects())
+        return TrainedModel(model, candidate.description, candidate.core)
 
     @property
     def _best(self) -> TrialRecord:
@@ -94,7 +104,7 @@ class Retraining:
 
     def _train_on_all(self) -> _Candidate:
         dataset = self.dataset
-        rows = place_rows(dataset.files.open())
+        rows = place_rows(dataset.files.open(), class_weight=self.class_weight)
         seed = derive_seed(self.seed, "retrain", 0)
         core, logs = self._train("retrain-0", seed, rows, None)
         if not math.isfinite(logs["loss"]):
@@ -131,7 +141,7 @@ class Retraining:
 
     def _candidates(self) -> Iterator[_Candidate]:
         """The search's own best model, where its checkpoint is at hand, then one per fresh seed."""
-        train = place_rows(self.dataset.files.open_train())
+        train = place_rows(self.dataset.files.open_train(), class_weight=self.class_weight)
         validation = place_rows(self.dataset.files.open_validation())
         yield self._search_best(train, validation)
         for number in range(self.spec.seeds):
@@ -172,8 +182,9 @@ class Retraining:
         self, name: str, seed: int, train: DeviceRows, validation: DeviceRows | None, epochs: int | None = None
     ) -> tuple[keras.Model, dict[str, float]]:
         values = self._best.hyperparameters
+        hypermodel = self.hypermodel.scheduled_over(Span(train.count, self._schedule_epochs(epochs)))
         engine = open_engine(
-            functools.partial(build_model, self.hypermodel, values, seed),
+            functools.partial(build_model, hypermodel, values, seed),
             train,
             validation,
             self.hypermodel.batch_size(values),
@@ -184,6 +195,12 @@ class Retraining:
         with pausing_by_itself(), self._progress_files(name) as progress:
             logs = self._go_on(engine, seed, train.count, epochs or self._epochs, progress)
         return engine.model, logs
+
+    def _schedule_epochs(self, of_the_search: int | None) -> int:
+        """What was best in the search is trained as it was there, also where it had not come to the schedule's end."""
+        if of_the_search is not None or self.spec.epochs == "auto":
+            return self.schedule_epochs
+        return self.spec.epochs
 
     def _progress_files(self, name: str) -> ProgressFiles:
         return ProgressFiles(last_checkpoint(self.checkpoints, name), None, self.checkpoint_interval)

@@ -198,7 +198,7 @@ def _is_same_answer(stored: bytes, record: TrialRecord) -> bool:
 
 
 def _decisive(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """What differs of the data, the engine and the versions that the numbers depend on.
+    """What differs of the data, the user's code, the engine and the versions that the numbers depend on.
 
     A pin that the first start did not write, because it was an earlier version, decides nothing.
     """
@@ -206,6 +206,7 @@ def _decisive(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]
     if found:
         # The objects say which of the files it was.
         found += [name for name in _differences(stored, wanted) if name.startswith("objects.")]
+    found += _other_code(stored.get("objects"), wanted["objects"])
     for section, names in (
         ("engine", [name for name in wanted["engine"] if name != "cpu"]),
         ("versions", _DECISIVE_PACKAGES),
@@ -217,6 +218,21 @@ def _decisive(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]
                 for name in names
                 if name in was and was[name] != wanted[section].get(name)
             ]
+    return found
+
+
+def _other_code(stored: object, wanted: Mapping[str, Any]) -> list[str]:
+    """What of the model's code is not what the run started with."""
+    was = stored if isinstance(stored, Mapping) else {}
+    found = []
+    for name, now in wanted.items():
+        if not name.startswith("model."):
+            # Of data the fingerprint decides, whichever code has made it.
+            continue
+        then = was.get(name)
+        sha256 = then.get("sha256") if isinstance(then, Mapping) else None
+        if sha256 is not None and sha256 != now["sha256"]:
+            found.append(f"{name} (code with the SHA-256 {sha256[:12]}… then, {str(now['sha256'])[:12]}… now)")
     return found
 
 

@@ -30,7 +30,7 @@ _LOCK = "lock"
 _TOKEN = "token"  # noqa: S105 - a fencing token's file, no secret
 # Made anew by every start; the rest is what a later start wants.
 _TEMPORARY = "tmp"
-_REMADE = (_TEMPORARY, "data")
+_REMADE = (_TEMPORARY, "data", "exports")
 _NAME = re.compile(r"[0-9a-f]{24}")
 # A process that was killed a moment ago may still hold the lock while the system takes its memory back.
 _PATIENCE_SECONDS = 10.0
@@ -48,6 +48,11 @@ class Scratch:
     def checkpoints(self) -> Path:
         """Checkpoints of trials that are under way or may be promoted."""
         return self.folder / "checkpoints"
+
+    @property
+    def exports(self) -> Path:
+        """The model in other formats."""
+        return self.folder / "exports"
 
     @property
     def outbox(self) -> Path:

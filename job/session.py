@@ -96,6 +96,9 @@ def require_disk(spec: JobSpec, folder: Path, dataset: "Dataset | None" = None) 
     if dataset is None:
         require_space(folder, disk_needs(spec, slots, known_shape(spec)).known)
     else:
+        if spec.built_in is None:
+            # Only code knows the size of a model of its own.
+            return
         shape = DataShape(dataset.rows, dataset.prepared_shape, 1, dataset.target.outputs)
         require_space(folder, disk_needs(spec, slots, shape).checkpoints or 0)
 

@@ -33,7 +33,7 @@ def slot_count(spec: JobSpec, resources: Resources, prepared_bytes: int = 0) -> 
         possible = resources.cores // spec.resources.threads_per_trial
     # One share of memory is the driver's.
     fitting = int(resources.memory * _SHARE_OF_MEMORY) // worker_memory(prepared_bytes) - 1
-    useful = spec.planned().configurations
+    useful = spec.planned().configurations if spec.can_plan else possible
     if spec.search.algorithm == "bayesian":
         # A proposal waits for all records but the last `lag`: more slots would find nothing to do.
         useful = min(useful, spec.search.lag + 1)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import keras_tuner
 
 from job.data import Dataset
+from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.evaluation import evaluate as evaluate_model
 from job.models import TunableModel
 from job.progress import SearchDisplay
 from job.records import EngineChoices, Inputs, Lineage, SearchResult, SourceObject, TrialRecord, TrialRequest
 from job.retrain import Retraining, TrainedModel
-from job.search.algorithms import make_oracle, search_limits
+from job.search.algorithms import make_oracle, planned_over, search_limits
 from job.search.driver import Driver
 from job.search.executors import Executor
 from job.search.trial_plan import TrialPlan
@@ -34,13 +35,18 @@ from job.version import VERSION
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from job.export.model import Exported
+
 __all__ = [
     "evaluate",
+    "export",
     "inputs_of",
     "lineage_of",
+    "may_export",
     "progress_of",
     "retrain",
     "search",
+    "try_exports",
     "versions",
 ]
 
@@ -81,11 +87,12 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
     Raises:
         SearchFailedError: no usable trial.
     """
-    schedule = spec.planned()
     objective = keras_tuner.Objective(plan.objective, plan.direction)
+    space = frozen_space(plan.hypermodel())
+    schedule = planned_over(spec, space)
     with SearchDisplay(console, planned_trials=schedule.trials, planned_epochs=schedule.epochs) as display:
         driver = Driver(
-            make_oracle(spec, objective, frozen_space(plan.hypermodel()), known),
+            make_oracle(spec, objective, space, known),
             executor,
             search_limits(spec),
             known=known,
@@ -110,12 +117,37 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
         compile_mode=spec.training.compile,
         precision=spec.training.precision,
         checkpoint_interval=spec.limits.checkpoint_interval.total_seconds(),
+        class_weight=plan.class_weight,
+        schedule_epochs=spec.search.max_epochs,
     ).run()
 
 
-def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
+def may_export(spec: JobSpec) -> bool:
+    """Whether a model of this spec may be published in other formats besides: the user's own may need a SavedModel."""
+    return bool(spec.export) or spec.built_in is None
+
+
+def try_exports(spec: JobSpec, plan: TrialPlan, dataset: Dataset, folder: Path) -> None:
+    """Refuse formats that cannot hold the model, before anything is trained; see `job.export`."""
+    from job.export.stages import try_exports as try_all  # noqa: PLC0415 - only who exports pays for it
+
+    hypermodel = plan.hypermodel()
+    values = frozen_space(hypermodel).values
+    with clear_disk_errors(folder):
+        try_all(hypermodel, values, dataset, spec.export, folder, precision=spec.training.precision)
+
+
+def export(spec: JobSpec, trained: TrainedModel, dataset: Dataset, folder: Path) -> "Exported":
+    """Write the model to publish in the formats that the spec names; see `job.export`."""
+    from job.export.stages import export_published  # noqa: PLC0415 - likewise
+
+    with clear_disk_errors(folder):
+        return export_published(trained.model, dataset, spec.export, folder)
+
+
+def evaluate(plan: TrialPlan, trained: TrainedModel, dataset: Dataset) -> Evaluation:
     """Score the model to publish on the test split; see `job.evaluation`."""
-    return evaluate_model(trained.model, dataset)
+    return evaluate_model(trained.model, dataset, plan.metrics, core=trained.core)
 
 
 class _DisplayObserver:

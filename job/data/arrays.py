@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,15 +25,17 @@ class SourceArray:
         name: its name there.
         values: memory-mapped, read-only.
         path: the scratch file behind `values`.
+        noun: what messages call it.
     """
 
     file: str
     name: str
     values: AnyArray
     path: Path
+    noun: str = "array"
 
     def __str__(self) -> str:
-        return f"{self.file}: array {self.name!r}"
+        return f"{self.file}: {self.noun} {self.name!r}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,15 +73,50 @@ def write_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...], pieces
     Raises:
         OSError: the disk is full or cannot be written.
     """
-    unfinished = path.with_name(path.name + ".unfinished")
-    # Written, not mapped: a write to a full disk raises OSError, a store to a mapped page ends in SIGBUS.
-    with unfinished.open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
+    file = ArrayFile(path, dtype, shape)
+    with file:
         for piece in pieces:
-            file.write(_bytes_of(piece, dtype))
-    unfinished.replace(path)
-    return map_array(path)
+            file.write(piece)
+    return file.mapped()
+
+
+class ArrayFile:
+    """An `.npy` file that is written piece by piece; a context manager. See `write_array`.
+
+    Args:
+        path: appears, or is replaced, only when the context ends without an error.
+        dtype: the file's; pieces of another dtype are cast.
+        shape: the file's; the pieces' rows add up to `shape[0]`.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        self._path = path
+        self._dtype = dtype
+        self._unfinished = path.with_name(path.name + ".unfinished")
+        # Written, not mapped: a write to a full disk raises OSError, a store to a mapped page ends in SIGBUS.
+        self._file = self._unfinished.open("wb")
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def write(self, piece: AnyArray) -> None:
+        """Add rows."""
+        self._file.write(_bytes_of(piece, self._dtype))
+
+    def mapped(self) -> AnyArray:
+        """The finished file's array, memory-mapped read-only."""
+        return map_array(self._path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if kind is None:
+            self._unfinished.replace(self._path)
+        else:
+            self._unfinished.unlink(missing_ok=True)
 
 
 def map_array(path: Path) -> AnyArray:

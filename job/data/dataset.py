@@ -1,6 +1,8 @@
 """What the rest of the job trains on: three splits of labelled rows, and those to train on prepared."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from job.target import Target
 
 # A log line names every class up to this many; of more, the extremes.
 _LOGGED_CLASSES = 100
+_LOGGED_COLUMNS = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +66,7 @@ class Dataset:
         fingerprint: hex SHA-256 of the source's arrays, whatever their compression and the split.
         source: where the rows came from, without credentials.
         notes: what the log should say of choices made and settings without effect.
+        source_profile: what else is known of the source: the columns of a table, its missing values and duplicates.
     """
 
     train_and_validation: Split
@@ -75,6 +79,7 @@ class Dataset:
     fingerprint: str
     source: str
     notes: tuple[str, ...]
+    source_profile: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -82,9 +87,9 @@ class Dataset:
         return self.target.class_names
 
     @property
-    def prepared_shape(self) -> tuple[int, ...]:
-        """Of one prepared row of a single input."""
-        return tuple(self.prepared.shape[1:])
+    def prepared_shape(self) -> Nested:
+        """Of one prepared row; nested as the inputs are."""
+        return map_leaves(lambda leaf: tuple(leaf.shape[1:]), self.prepared)
 
     @property
     def train(self) -> Split:
@@ -136,16 +141,27 @@ class Dataset:
         return dict(zip(names, np.bincount(split.y, minlength=len(names)).tolist(), strict=True)) if names else {}
 
     def profile(self) -> dict[str, Any]:
-        """The fields of a log event: rows of each split, what inputs are, and how targets are distributed."""
+        """For `metrics.json`: rows of each split, what inputs are, how targets are distributed, what the source is."""
         return {
             "source": self.source,
             "task": self.target.task,
             "rows": {name: split.rows for name, split in self.splits.items()},
             **self.preparation.profile(),
             **self._target_profile(),
+            **self.source_profile,
         }
 
+    def brief_profile(self) -> dict[str, Any]:
+        """What a log event has room for: of each column of a table its type, of many their number by type."""
+        profile = self.profile()
+        columns = {name: column["type"] for name, column in profile.get("columns", {}).items()}
+        if columns:
+            profile["columns"] = columns if len(columns) <= _LOGGED_COLUMNS else dict(Counter(columns.values()))
+        return profile
+
     def _target_profile(self) -> dict[str, Any]:
+        if self.target.task == "regression":
+            return {"targets": _distribution(np.concatenate([split.y for split in self.splits.values()]))}
         if self.class_names is None:
             return {}
         classes = dict.fromkeys(self.class_names, 0)
@@ -156,3 +172,10 @@ class Dataset:
             return {"classes": len(classes), "rows_per_class": classes}
         few_and_many = {"fewest": min(classes.values()), "most": max(classes.values())}
         return {"classes": len(classes), "rows_per_class": few_and_many}
+
+
+def _distribution(numbers: NDArray[np.float32]) -> dict[str, float]:
+    values = numbers.astype(np.float64)
+    quantiles = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).tolist()
+    named = zip(("minimum", "lower_quartile", "median", "upper_quartile", "maximum"), quantiles, strict=True)
+    return {"mean": float(values.mean()), "deviation": float(values.std()), **dict(named)}

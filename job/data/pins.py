@@ -28,6 +28,10 @@ class ObjectPins:
         """Note a local file; its content is known by the data's fingerprint."""
         self.read[field] = SourceObject(location=location, size=size)
 
+    def pinned_fields(self, prefix: str) -> tuple[str, ...]:
+        """The pinned fields that begin so: the objects that a folder or prefix held when the run first started."""
+        return tuple(sorted(field for field in self._pinned if field.startswith(prefix)))
+
     def fetch(self, field: str, location: str, store: ObjectStore, key: str, path: Path) -> None:
         """Copy an object to a local file: the pinned version, or the newest where none is pinned or it is gone.
 

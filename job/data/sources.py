@@ -1,21 +1,24 @@
 """Which arrays of which files are the training, validation and test rows."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from job.data.arrays import SourceArray
 from job.data.builtin import choices, load_built_in
+from job.data.images import read_images
 from job.data.npz import NpzArchive
 from job.data.pins import ObjectPins
+from job.data.records import read_records
+from job.data.source_rows import LabelledRows, Sources
 from job.disk import require_space
 from job.errors import DataError, ObjectNotFoundError
 from job.spec import DataSpec
 from job.spec.datasets import DATASETS
 from job.spec.redaction import redact_text
+from job.spec.sources import SourceKind, source_kind
 from job.store import open_store, split_object_url
 
 _TRAIN = (("x_train", "y_train"), ("x", "y"))
@@ -29,36 +32,11 @@ _EXPECTED = (
     "x and y, or x_train and y_train, each with x_test and y_test, x_validation and y_validation where there "
     "are such rows"
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelledRows:
-    """Inputs and labels that belong together, as they are in the source."""
-
-    x: SourceArray
-    y: SourceArray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sources:
-    """Rows as the files divide them.
-
-    Attributes:
-        train: what validation and test rows are drawn from where they are None.
-        notes: what the log should say: settings that had nothing to apply to, arrays that are not used.
-    """
-
-    train: LabelledRows
-    validation: LabelledRows | None
-    test: LabelledRows | None
-    notes: tuple[str, ...]
-
-    def named_arrays(self) -> Iterator[tuple[str, SourceArray]]:
-        """Every array under a name that does not depend on which file it came from."""
-        for part, rows in (("train", self.train), ("validation", self.validation), ("test", self.test)):
-            if rows is not None:
-                yield f"x_{part}", rows.x
-                yield f"y_{part}", rows.y
+# What is no file of arrays has a reader of its own.
+_READERS: dict[SourceKind, Callable[[DataSpec, Path, ObjectPins], Sources]] = {
+    "images": read_images,
+    "tfrecord": read_records,
+}
 
 
 class _Archive(Protocol):
@@ -83,6 +61,9 @@ def read_sources(spec: DataSpec, folder: Path, pins: ObjectPins) -> Sources:
         AccessError, StoreError: the object store refuses or fails, or there is too little room on the disk.
         OSError: `folder` cannot be written.
     """
+    read = _READERS.get(source_kind(spec) or "npz")
+    if read is not None:
+        return read(spec, folder, pins)
     notes: list[str] = []
     with _open_source(spec.source, folder, pins) as archive:
         _check_names(archive)

@@ -8,6 +8,7 @@ guarantees (NEP 19; the methods of `numpy.random.Generator` may change); the row
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,52 @@ def draw_random(rows: int, fraction: float, *, seed: int, purpose: str) -> Draw:
     """Draw `round(fraction * rows)` rows, each alike; see `draw_stratified`."""
     count = _count(rows, fraction)
     return _draw(rows, np.argsort(_keys(rows, seed, purpose), kind="stable")[:count])
+
+
+def draw_groups(groups: Indices, fraction: float, *, seed: int, purpose: str) -> Draw:
+    """Draw whole groups, about `fraction * rows` rows in all.
+
+    Groups are taken in a random order, passing over those that would take more rows than are still wanted; a fraction
+    smaller than every group takes the smallest.
+
+    Args:
+        groups: group numbers from 0, one per row.
+        fraction: between 0 and 1.
+        seed: any whole number.
+        purpose: draws of one seed for different purposes are independent.
+
+    Raises:
+        UndrawableError: there are fewer than two groups, or all rows would be drawn.
+    """
+    wanted = _count(len(groups), fraction)
+    counts = np.bincount(groups).astype(np.int64)
+    present = np.flatnonzero(counts)
+    if len(present) < 2:  # noqa: PLR2004 - one to keep and one to draw
+        raise UndrawableError(f"all {len(groups)} rows are of one group")
+    order = present[np.argsort(_keys(len(counts), seed, purpose)[present], kind="stable")]
+    drawn = np.zeros(len(counts), dtype=np.bool_)
+    left = wanted
+    for group in order:
+        if counts[group] <= left:
+            drawn[group] = True
+            left -= int(counts[group])
+    if not drawn.any():
+        drawn[order[np.argmin(counts[order])]] = True
+    return _draw(len(groups), np.flatnonzero(drawn[groups]))
+
+
+def draw_last(times: NDArray[Any], fraction: float) -> Draw:
+    """Draw the `round(fraction * rows)` rows with the greatest times; of equal times, the later rows.
+
+    Args:
+        times: one number per row, none missing.
+        fraction: between 0 and 1.
+
+    Raises:
+        UndrawableError: nothing would be drawn, or nothing kept.
+    """
+    count = _count(len(times), fraction)
+    return _draw(len(times), np.argsort(times, kind="stable")[len(times) - count :])
 
 
 def allocate(counts: Indices, total: int) -> Indices:

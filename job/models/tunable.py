@@ -1,10 +1,12 @@
 """What the search needs of a model, whether it is built in or the user's own."""
 
+import traceback
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import keras_tuner
 
+from job.models.learning import Span
 from job.spaces import Scalar
 
 
@@ -24,6 +26,19 @@ class TunableModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasTuner 
         del values
         return None
 
+    def explain(self, error: BaseException) -> str:
+        """What to record of an error that training this model has raised."""
+        return "".join(traceback.format_exception_only(error)).strip()
+
+    def custom_objects(self) -> Mapping[str, Any]:
+        """Classes and functions that a copy of the model may need, and Keras does not know; by name."""
+        return {}
+
     def batch_size(self, values: Mapping[str, Scalar]) -> int:
         """Rows per training step for a trial's hyperparameters."""
         raise NotImplementedError
+
+    def scheduled_over(self, span: Span) -> Self:
+        """The same model, its learning-rate schedules running over this span, where it is told what they run over."""
+        del span
+        return self

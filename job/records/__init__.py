@@ -3,6 +3,7 @@
 Objects written years ago must stay readable: fields are only ever added, with a default.
 """
 
+from job.records.exports import Export, ExportFormat
 from job.records.holding import AttemptMarker, HolderDeath, Lease
 from job.records.record import Direction, FailureKind, Hyperparameters, HyperparameterValue, Record
 from job.records.runs import (
@@ -16,12 +17,11 @@ from job.records.runs import (
     Pointer,
     PublishedModel,
     Scores,
-    Signature,
     SourceObject,
     SplitSummary,
-    TensorSignature,
     artifact_of,
 )
+from job.records.signatures import Signature, TensorSignature
 from job.records.trials import (
     Execution,
     RungShortfall,
@@ -40,6 +40,8 @@ __all__ = [
     "Direction",
     "EngineChoices",
     "Execution",
+    "Export",
+    "ExportFormat",
     "Failure",
     "FailureKind",
     "HolderDeath",

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
+from job.records.exports import Export
 from job.records.record import Hyperparameters, Record
+from job.records.signatures import Signature
 from job.records.trials import SearchTotals
 
 
@@ -40,12 +42,14 @@ class SourceObject(Record):
         size: bytes; None where it is not known.
         etag: what the store calls its content; None for a file that is read in place.
         version: the bucket's version id; None where the bucket keeps none.
+        sha256: of the user's own code; of several files that of their listing. None for data, whose fingerprint tells.
     """
 
     location: str
     size: int | None
     etag: str | None = None
     version: str | None = None
+    sha256: str | None = None
 
 
 class EngineChoices(Record):
@@ -68,34 +72,13 @@ class Inputs(Record):
     """What a run first started from: `inputs.json`. A resumed run starts from the same, or says what has changed.
 
     Attributes:
-        objects: by field of the spec's `data` section; built-in data sets have none.
+        objects: by field of the spec's `data` section, and of `model` with that before it; what is built in has none.
     """
 
     data: DataSummary
     versions: dict[str, str]
     objects: dict[str, SourceObject] = Field(default_factory=dict)
     engine: EngineChoices
-
-
-class TensorSignature(Record):
-    """One input or output: `shape` with None for the batch and other free axes, and the dtype's name."""
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-
-
-class Signature(Record):
-    """How to call the published model.
-
-    `class_names[i]` is what output `i` stands for; `output_kind` says whether outputs are logits or
-    probabilities.
-    """
-
-    inputs: tuple[TensorSignature, ...]
-    outputs: tuple[TensorSignature, ...]
-    class_names: tuple[str, ...] | None
-    output_kind: Literal["logits", "probabilities", "values"]
 
 
 class Lineage(Record):
@@ -136,6 +119,7 @@ class Manifest(Record):
 
     `seconds` has one entry per stage and `total`; `artifacts` maps keys relative to the run. `artifacts_prefix` stands
     before the names of all artifacts but the log's, where the server ignores conditional writes; it is empty otherwise.
+    `exports`: the formats that the model was published in besides `model.keras`.
     """
 
     schema_version: Literal[1] = 1
@@ -156,6 +140,7 @@ class Manifest(Record):
     seconds: dict[str, float]
     artifacts: dict[str, Artifact]
     artifacts_prefix: str = ""
+    exports: tuple[Export, ...] = ()
 
 
 class Failure(Record):

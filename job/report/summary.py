@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from job.records import Manifest, TrialRecord, best_first
 
 _BEST_TRIALS = 10
+_LEAST_SHOWN, _MOST_SHOWN = 1e-3, 1e6
 
 
 def summary_of(manifest: Manifest, trials: Sequence[TrialRecord], model_url: str) -> str:
@@ -80,7 +81,12 @@ def result_lines(manifest: Manifest, model_url: str) -> tuple[str, ...]:
 
 
 def _scores(scores: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    return ", ".join(f"{name} {_score(value)}" for name, value in scores.items())
+
+
+def _score(value: float) -> str:
+    """Four decimals, unless they would hide what there is: scores of a regression are in the target's unit."""
+    return f"{value:.4f}" if value == 0 or _LEAST_SHOWN <= abs(value) < _MOST_SHOWN else f"{value:.5g}"
 
 
 def _search(manifest: Manifest) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from job.errors import Problem, SpecError
 from job.resolve.access import AccessProblem, check_access, require_access, storage_options
+from job.resolve.code_locations import CODE_LOCATION_CHECKS, LOCAL_CODE_CHECKS
 from job.resolve.fetch import fetch_document
+from job.resolve.headers import HEADER_CHECKS
 from job.resolve.locations import LOCAL_FILE_CHECKS, LOCATION_CHECKS
 from job.settings import RUN_ID_VARIABLE, SPEC_VARIABLE, Settings
 from job.spec import JobSpec
@@ -61,5 +63,9 @@ def resolve_spec(
         result.document,
         result.origins,
         found_before=result.problems,
-        more_checks=(*LOCATION_CHECKS, *LOCAL_FILE_CHECKS) if with_local_files else LOCATION_CHECKS,
+        more_checks=(
+            *LOCATION_CHECKS,
+            *CODE_LOCATION_CHECKS,
+            *((*LOCAL_FILE_CHECKS, *HEADER_CHECKS, *LOCAL_CODE_CHECKS) if with_local_files else ()),
+        ),
     )

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from job.errors import AccessError, JobError, Problem, SpecError, StoreError
 from job.layout import access_check_key
-from job.resolve.locations import input_locations
+from job.resolve.code_locations import code_locations, is_code_folder
+from job.resolve.locations import folder_store, input_locations
 from job.spec import JobSpec
+from job.spec.paths import format_path
 from job.spec.redaction import show
 from job.store import StorageOptions, open_store, split_object_url
 
@@ -58,17 +60,28 @@ def require_access(spec: JobSpec) -> None:
 
 
 def _unreadable_inputs(spec: JobSpec) -> Iterator[AccessProblem]:
-    for field, location in input_locations(spec.data):
-        path = f"data.{field}"
+    inputs = [(f"data.{field}", location, folder_store(location)) for field, location in input_locations(spec.data)]
+    inputs += [
+        (format_path(path), location, location if is_code_folder(path, location) else None)
+        for path, location in code_locations(spec)
+    ]
+    for path, location, folder in inputs:
         try:
-            store_url, key = split_object_url(location)
-            known = open_store(store_url).stat(key)
+            missing = _missing(location, folder)
         except (AccessError, StoreError) as error:
             yield _problem(path, error.message, location, error)
         else:
-            if known is None:
-                problem = Problem(path, "there is no such file or object", show(location))
-                yield AccessProblem(problem, SpecError)
+            if missing is not None:
+                yield AccessProblem(Problem(path, missing, show(location)), SpecError)
+
+
+def _missing(location: str, folder: str | None) -> str | None:
+    """What is not there, of a file or of the store that a folder is; None if all is."""
+    if folder is not None:
+        found = next(iter(open_store(folder).list()), None)
+        return "there is nothing in this folder or under this prefix" if found is None else None
+    store_url, key = split_object_url(location)
+    return "there is no such file or object" if open_store(store_url).stat(key) is None else None
 
 
 def _unwritable_output(spec: JobSpec) -> Iterator[AccessProblem]:

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 
 import keras_tuner
 
+from job.errors import Problem, SpecError
 from job.records import TrialRecord
+from job.schedule import Schedule
 from job.search.addressed import AddressedOracle
 from job.search.bayesian import BayesianProposals
 from job.search.oracle import HyperbandOracle
 from job.search.proposals import GridProposals, RandomProposals
+from job.search.sampling import count_points
 from job.search.stopping import SearchLimits
 from job.search.straight import Proposals, StraightOracle
 from job.spec import JobSpec
@@ -28,7 +31,7 @@ def make_oracle(
         space: the frozen search space.
         known: records of earlier starts of this run, by trial id.
     """
-    schedule = spec.planned()
+    schedule = planned_over(spec, space)
     if spec.search.algorithm == "hyperband":
         # Where a search may end early, the brackets' own order finds good scores sooner.
         may_stop = (
@@ -43,6 +46,22 @@ def make_oracle(
         spec.seed,
         proposals=_proposals(spec, objective, space, known),
     )
+
+
+def planned_over(spec: JobSpec, space: keras_tuner.HyperParameters) -> Schedule:
+    """The trials that a spec asks for over the space as it is declared.
+
+    Raises:
+        SpecError: a grid over a space without an end, which only the user's own code knew.
+    """
+    if spec.search.algorithm != "grid":
+        return spec.planned()
+    points = count_points(space)
+    if points is None and spec.search.max_trials is None:
+        endless = ", ".join(entry.name for entry in space.space if getattr(entry, "step", 1) is None)
+        message = f"a grid lists every value: give {endless} a step or values in space, or limit search.max_trials"
+        raise SpecError([Problem("search.algorithm", message)])
+    return spec.planned(points)
 
 
 def _proposals(

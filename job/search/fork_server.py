@@ -28,7 +28,9 @@ def worker_context() -> ForkServerContext:
     context.set_forkserver_preload(_PRELOADED)
     # NumPy's and SciPy's BLAS would start threads as they are imported; trials have one core each.
     with _environment("OPENBLAS_NUM_THREADS", "1"):
-        _process_configuration()["tempdir"] = _socket_folder()
+        configuration = _process_configuration()
+        # The server may have been started for an earlier purpose.
+        configuration["tempdir"] = configuration.get("tempdir") or _socket_folder()
         forkserver.ensure_running()
     return context
 

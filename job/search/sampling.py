@@ -92,6 +92,32 @@ def points_of(space: keras_tuner.HyperParameters) -> Iterator[Hyperparameters]:
     return _points_from(list(space.space), {})
 
 
+def count_points(space: keras_tuner.HyperParameters) -> int | None:
+    """How many points `points_of` would list; None where an entry is continuous. Lists none of them."""
+    if any(isinstance(entry, hp_types.Float) and not _is_finite(entry) for entry in space.space):
+        return None
+    # Of what is chosen so far, only the values that later conditions look at tell configurations apart.
+    counts: dict[_Key, int] = {(): 1}
+    entries = list(space.space)
+    for number, entry in enumerate(entries):
+        wanted = {condition.name for later in entries[number + 1 :] for condition in later.conditions}
+        following: dict[_Key, int] = {}
+        for key, count in counts.items():
+            known = dict(key)
+            active = _is_active(entry, known)
+            for value in _values(entry) if active and entry.name in wanted else [None]:
+                chosen = known if value is None else {**known, entry.name: value}
+                kept = tuple(sorted((name, one) for name, one in chosen.items() if name in wanted))
+                factor = len(_values(entry)) if active and value is None else 1
+                following[kept] = following.get(kept, 0) + count * factor
+        counts = following
+    return sum(counts.values())
+
+
+def _is_finite(entry: hp_types.Float) -> bool:
+    return entry.step is not None or entry.min_value == entry.max_value
+
+
 def _points_from(entries: list[hp_types.HyperParameter], values: Hyperparameters) -> Iterator[Hyperparameters]:
     if not entries:
         yield dict(values)

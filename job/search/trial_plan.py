@@ -1,18 +1,23 @@
 """All that a process needs to run a search's trials, in a form that travels between processes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from job.errors import DataError
+from job.data.class_weights import class_weights
+from job.errors import DataError, Problem, SpecError
+from job.own_code import OwnCode
 from job.records import Direction
 from job.spaces import BUILDERS
 from job.spec import JobSpec
-from job.spec.checks import objective_of
+from job.spec.fields import listed
+from job.spec.objectives import asked_metrics, objective_of, possible_metrics
 from job.target import Target
 
 if TYPE_CHECKING:
     from job.data import Dataset, RowFiles
+    from job.data.nested import Nested
     from job.models import TunableModel
     from job.training.trial import TrialSetting
 
@@ -23,26 +28,46 @@ class TrialPlan:
 
     Attributes:
         files: the training rows and, after them, the validation rows.
-        input_shape: of one prepared row of a single input.
+        input_shape: of one prepared row; nested as the inputs are.
         target: what is to be predicted.
+        metrics: what to log besides what the task always has.
+        class_weight: what training rows of each class count, by class number; None where all count alike.
         checkpoints, tensorboard: the folders that trials write to.
+        code: of the user's own model; None for a built-in builder.
+        space: what that code declares, as KerasTuner's configuration of it; None until it has been checked.
     """
 
     spec: JobSpec
     files: "RowFiles"
-    input_shape: tuple[int, ...]
+    input_shape: "Nested"
     target: Target
     objective: str
     direction: Direction
     checkpoints: Path
     tensorboard: Path | None
+    metrics: tuple[str, ...] = ()
+    class_weight: Mapping[int, float] | None = None
+    code: OwnCode | None = None
+    space: Mapping[str, Any] | None = None
 
     def hypermodel(self) -> "TunableModel":
-        """The builder that the spec names, over the spec's space. Imports TensorFlow."""
-        from job.models import BUILDER_CLASSES  # noqa: PLC0415 - see above
+        """The builder that the spec names, over the spec's space. Imports TensorFlow.
 
-        builder = BUILDER_CLASSES[self.spec.model.builder]
-        return builder(self.spec.space, input_shape=self.input_shape, target=self.target)
+        Raises:
+            ModelCodeError: the user's own code cannot be loaded.
+        """
+        from job.models import BUILDER_CLASSES, Facts, Span, open_own_model  # noqa: PLC0415 - see above
+
+        if self.code is not None:
+            return open_own_model(self.code, Facts.of(self.input_shape, self.target), self.space)
+        builder = BUILDER_CLASSES[str(self.spec.model.builder)]
+        return builder(
+            self.spec.space,
+            input_shape=self.input_shape,
+            target=self.target,
+            metrics=self.metrics,
+            span=Span(self.files.train_rows, self.spec.search.max_epochs),
+        )
 
     def open(self) -> "TrialSetting":
         """Place the rows on this process's device. Imports TensorFlow."""
@@ -51,11 +76,16 @@ class TrialPlan:
         from job.training.stopping import EarlyStopping  # noqa: PLC0415
         from job.training.trial import TrialSetting  # noqa: PLC0415
 
+        if self.code is not None:
+            import keras  # noqa: PLC0415 - see above
+
+            # Filtered, an error has lost the lines of the user's own that led to it.
+            keras.config.disable_traceback_filtering()
         timeout = self.spec.limits.trial_timeout
         stopping = self.spec.early_stopping
         return TrialSetting(
             hypermodel=self.hypermodel(),
-            train=place_rows(self.files.open_train()),
+            train=place_rows(self.files.open_train(), class_weight=self.class_weight),
             validation=place_rows(self.files.open_validation()),
             objective=self.objective,
             direction=self.direction,
@@ -70,19 +100,26 @@ class TrialPlan:
         )
 
 
-def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
+def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path, code: OwnCode | None = None) -> TrialPlan:
     """The plan of a search over a data set's training and validation rows.
 
     Args:
         spec: what to search.
         dataset: what to train on.
         scratch: a local folder for checkpoints and TensorBoard logs.
+        code: of the user's own model.
 
     Raises:
         DataError: the builder cannot take rows of this shape.
+        SpecError: a metric or a class weight is not one of this task, which the spec left to the data.
     """
     _require_rows_of_the_builder(spec, dataset)
-    objective = objective_of(spec.search)
+    objective = objective_of(spec.search, dataset.target, built_in=spec.built_in is not None)
+    metrics: tuple[str, ...] = ()
+    if spec.built_in is not None:
+        metrics = asked_metrics(spec.training, objective, dataset.target.task)
+        _require_metrics_of_the_task(objective.name, spec.training.metrics, dataset)
+    weights = None if spec.training.class_weight == "none" else class_weights(spec.training.class_weight, dataset)
     return TrialPlan(
         spec=spec,
         files=dataset.files,
@@ -92,12 +129,37 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
         direction=objective.direction,
         checkpoints=scratch / "checkpoints",
         tensorboard=scratch / "tensorboard" if spec.logs.tensorboard else None,
+        metrics=metrics,
+        class_weight=weights,
+        code=code,
     )
+
+
+def _require_metrics_of_the_task(objective: str, metrics: Sequence[str], dataset: "Dataset") -> None:
+    """Refuse what the spec's checks could not: there the task was not known yet."""
+    task = dataset.target.task
+    known = possible_metrics(task)
+    asked = {"search.objective": objective, **{f"training.metrics[{i}]": name for i, name in enumerate(metrics)}}
+    why = f"the targets of {dataset.source} make a {task} (data.task)"
+    problems = [
+        Problem(path, f"{why}, which logs {listed(tuple(known), 'and')}", value=name)
+        for path, name in asked.items()
+        if name not in known
+    ]
+    if problems:
+        raise SpecError(problems)
 
 
 def _require_rows_of_the_builder(spec: JobSpec, dataset: "Dataset") -> None:
     """Refuse rows that no trial could be built for, before anything imports TensorFlow."""
-    builder, shape = BUILDERS[spec.model.builder], dataset.prepared_shape
+    builder, shape = spec.built_in, dataset.prepared_shape
+    if builder is None:
+        return
+    if dataset.target.task == "custom" or not hasattr(dataset.prepared, "shape"):
+        raise DataError(
+            f"{dataset.source} has several inputs or targets of its own kind, which no built-in builder takes",
+            advice="Such data takes a model of your own: model.source.",
+        )
     if not builder.takes_rows_of(shape):
         fitting = [name for name, other in BUILDERS.items() if other.takes_rows_of(shape)]
         raise DataError(

@@ -73,6 +73,9 @@ def start_worker(setting: WorkerSetting, lifeline: Connection, events: Connectio
     bind(**setting.log_fields)
     # What a user's model prints is an event as well: standard output carries nothing else.
     sys.stdout = sys.stderr = PrintedLines()
+    if setting.plan.code is not None:
+        # Nor do its child processes and native code, which know of no `sys.stdout`.
+        os.dup2(2, 1)
     from job.training.device import prepare_process  # noqa: PLC0415 - TensorFlow, once the environment is set
 
     prepare_process(threads=setting.threads)

@@ -2,23 +2,17 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
-from typing import Literal
 
-from job.spec.datasets import DATASETS, UNSUPPORTED_DATASETS, BuiltinDataset
+from job.spec.code_checks import CODE_CHECKS
+from job.spec.data_checks import DATA_CHECKS
 from job.spec.drafts import Check, Finding, check
-from job.spec.fields import listed, nearest
+from job.spec.fields import listed
+from job.spec.file_checks import FILE_CHECKS
 from job.spec.model import JobSpec
-from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec, Objective, SearchSpec
+from job.spec.sections import SearchSpec
 from job.spec.space_checks import SPACE_CHECKS
-
-# What a built-in classifier logs after every epoch, and which way is better.
-CLASSIFICATION_METRICS: dict[str, Literal["min", "max"]] = {
-    "accuracy": "max",
-    "loss": "min",
-    "val_accuracy": "max",
-    "val_loss": "min",
-}
+from job.spec.table_checks import TABLE_CHECKS
+from job.spec.task_checks import TASK_CHECKS
 
 # Amazon S3's limits of a part of a multipart upload, and of object tags.
 _MIN_PART_SIZE = 5 * 1024**2
@@ -27,29 +21,6 @@ _MAX_TAG_KEY = 128
 _MAX_TAG_VALUE = 256
 _TAG_CHARACTERS = re.compile(r"[\w +\-=.:/@]*")
 _TAG_CHARACTERS_IN_WORDS = "letters, digits, spaces and + - = . _ : / @"
-
-
-def objective_of(search: SearchSpec) -> Objective:
-    """The objective with its direction; of a metric that is not known, more is better."""
-    if isinstance(search.objective, Objective):
-        return search.objective
-    return Objective(name=search.objective, direction=CLASSIFICATION_METRICS.get(search.objective, "max"))
-
-
-@check("search.objective", "model.builder")
-def objective_exists(spec: JobSpec) -> Iterator[Finding]:
-    """The objective is a metric that the task logs, and its direction is that metric's."""
-    objective = spec.search.objective
-    name = objective.name if isinstance(objective, Objective) else objective
-    path = ("search", "objective", "name") if isinstance(objective, Objective) else ("search", "objective")
-    direction = CLASSIFICATION_METRICS.get(name)
-    if direction is None:
-        close = nearest(name, CLASSIFICATION_METRICS)
-        hint = f"; did you mean {close}?" if close else ""
-        known = listed(tuple(CLASSIFICATION_METRICS), "or")
-        yield Finding(path, f"expected a metric of a classification by builder {spec.model.builder}: {known}{hint}")
-    elif isinstance(objective, Objective) and objective.direction != direction:
-        yield Finding(("search", "objective", "direction"), f"expected {direction} for {name}")
 
 
 # The fields that only some algorithms know.
@@ -84,106 +55,6 @@ def min_epochs_within_max_epochs(spec: JobSpec) -> Iterator[Finding]:
     search = spec.search
     if search.algorithm == "hyperband" and search.min_epochs > search.max_epochs:
         yield Finding(("search", "min_epochs"), f"expected at most search.max_epochs, which is {search.max_epochs}")
-
-
-@check("data.source")
-def source_is_known(spec: JobSpec) -> Iterator[Finding]:
-    """A source is the name of a built-in set, or the path or URL of an .npz file."""
-    source = spec.data.source
-    if source in UNSUPPORTED_DATASETS:
-        yield Finding(("data", "source"), f"this is {UNSUPPORTED_DATASETS[source]}; {_sources_in_words()}")
-    elif source not in DATASETS and not _names_npz(source):
-        close = nearest(source, DATASETS)
-        hint = f"; did you mean {close}?" if close else ""
-        yield Finding(("data", "source"), f"{_sources_in_words()}{hint}")
-
-
-def _sources_in_words() -> str:
-    return f"expected {listed(tuple(DATASETS), 'or')}, or an .npz file as a path or s3:// URL"
-
-
-def _names_npz(source: str) -> bool:
-    # An unknown scheme is a problem of its own, which `job.resolve` reports together with these.
-    return PurePosixPath(source).suffix.lower() == ".npz" or _scheme(source) not in {"", "file", "s3"}
-
-
-def _scheme(location: str) -> str:
-    """The scheme of a URL in small letters; empty for a path."""
-    scheme, separator, _ = location.partition("://")
-    return scheme.lower() if separator else ""
-
-
-@check("data.validation_source")
-def validation_source_is_npz(spec: JobSpec) -> Iterator[Finding]:
-    """Rows to validate on come from an .npz file."""
-    yield from _extra_source("validation_source", spec.data.validation_source)
-
-
-@check("data.test_source")
-def test_source_is_npz(spec: JobSpec) -> Iterator[Finding]:
-    """Rows to test on come from an .npz file."""
-    yield from _extra_source("test_source", spec.data.test_source)
-
-
-def _extra_source(field: str, source: str | None) -> Iterator[Finding]:
-    if source is not None and not _names_npz(source):
-        yield Finding(("data", field), "expected an .npz file as a path or s3:// URL")
-
-
-@check("data.validation_source", "data.validation_fraction")
-def validation_rows_come_from_one_place(spec: JobSpec) -> Iterator[Finding]:
-    """Either a file or a share of the rows, not both."""
-    if spec.data.validation_source is not None and spec.data.validation_fraction is not None:
-        message = "contradicts data.validation_source, which gives the validation rows: keep one of the two"
-        yield Finding(("data", "validation_fraction"), message)
-
-
-@check("data.test_source", "data.test_fraction")
-def test_rows_come_from_one_place(spec: JobSpec) -> Iterator[Finding]:
-    """Either a file or a share of the rows, not both."""
-    if spec.data.test_source is not None and spec.data.test_fraction is not None:
-        message = "contradicts data.test_source, which gives the test rows: keep one of the two"
-        yield Finding(("data", "test_fraction"), message)
-
-
-@check(
-    "data.source",
-    "data.validation_source",
-    "data.validation_fraction",
-    "data.test_source",
-    "data.test_fraction",
-    "data.split",
-)
-def fractions_leave_every_split_rows(spec: JobSpec) -> Iterator[Finding]:
-    """Something remains to train on, and no drawn split of a built-in set is empty."""
-    data = spec.data
-    validation, test = data.validation_fraction or 0.0, data.test_fraction or 0.0
-    if validation + test >= 1:
-        message = f"expected less than 1 together with data.test_fraction, which is {test}"
-        yield Finding(("data", "validation_fraction"), message)
-    elif data.source in DATASETS:
-        yield from _empty_splits(data, DATASETS[data.source])
-
-
-def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
-    """The rule of `job.data`: the test rows are drawn first, from all rows; validation from what remains."""
-    rows = dataset.rows
-    fractions = []
-    if data.test_source is None and dataset.test_rows is None:
-        fractions.append(("test", data.test_fraction or DEFAULT_TEST_FRACTION))
-    if data.validation_source is None:
-        fractions.append(("validation", data.validation_fraction or DEFAULT_VALIDATION_FRACTION))
-    for split, fraction in fractions:
-        drawn = round(fraction * rows)
-        # A stratified draw leaves every class a row to train on.
-        most = rows - (dataset.classes if data.split == "stratified" else 1)
-        if not 0 < drawn <= most:
-            message = (
-                f"expected a share that draws 1 to {most} of the {rows} rows of {dataset.name} that there are to "
-                f"draw from; it draws {drawn}"
-            )
-            yield Finding(("data", f"{split}_fraction"), message)
-        rows -= drawn
 
 
 @check("early_stopping.patience", "early_stopping.min_delta")
@@ -229,6 +100,12 @@ def tags_are_possible(spec: JobSpec) -> Iterator[Finding]:
             yield Finding(("storage", "tags", key), message)
 
 
+def _scheme(location: str) -> str:
+    """The scheme of a URL in small letters; empty for a path."""
+    scheme, separator, _ = location.partition("://")
+    return scheme.lower() if separator else ""
+
+
 @check("output")
 def storage_options_have_a_use(spec: JobSpec) -> Iterator[Finding]:
     """A directory can neither encrypt nor tag: ignoring the wish in silence would be worse than refusing it."""
@@ -240,22 +117,29 @@ def storage_options_have_a_use(spec: JobSpec) -> Iterator[Finding]:
             yield Finding(("storage", field), "needs an output at s3://…; output is a directory")
 
 
+@check("export")
+def formats_are_named_once(spec: JobSpec) -> Iterator[Finding]:
+    """A format is there or not."""
+    for index, name in enumerate(spec.export):
+        if name in spec.export[:index]:
+            yield Finding(("export", index), f"{name} is named twice")
+
+
 CHECKS: tuple[Check, ...] = (
-    objective_exists,
+    *TASK_CHECKS,
     search_fields_have_a_use,
     max_epochs_allow_a_rung,
     min_epochs_within_max_epochs,
     *SPACE_CHECKS,
-    source_is_known,
-    validation_source_is_npz,
-    test_source_is_npz,
-    validation_rows_come_from_one_place,
-    test_rows_come_from_one_place,
-    fractions_leave_every_split_rows,
+    *CODE_CHECKS,
+    *DATA_CHECKS,
+    *TABLE_CHECKS,
+    *FILE_CHECKS,
     min_delta_has_a_use,
     seeds_need_a_validation_split,
     kms_key_has_a_use,
     part_size_is_possible,
     tags_are_possible,
     storage_options_have_a_use,
+    formats_are_named_once,
 )

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from job.schedule import Schedule
-from job.spaces import BUILDERS, Space, space_size
+from job.spaces import BUILDERS, Builder, Space, space_size
 from job.spec.quantities import InWords
 from job.spec.sections import (
     DataSpec,
@@ -68,22 +68,36 @@ class JobSpec(Section):
     """What each trial is given of the machine."""
     retrain: RetrainSpec = RetrainSpec()
     """How the published model is trained."""
+    export: tuple[Literal["saved_model", "onnx", "tflite"], ...] = Field(default=(), strict=False)
+    """What the model is published as beside `model.keras`: `saved_model` (TensorFlow Serving), `onnx`, `tflite`. Each
+    is loaded by its own runtime and compared with Keras; what a format cannot hold is found before the search."""
     storage: StorageSpec = StorageSpec()
     """How objects are written to S3."""
     logs: LogsSpec = LogsSpec()
     """What is logged, and how often it reaches the store."""
 
-    def planned(self) -> Schedule:
+    @property
+    def built_in(self) -> Builder | None:
+        """The built-in builder; None for a model of the user's own."""
+        return None if self.model.builder is None else BUILDERS[self.model.builder]
+
+    def planned(self, points: int | None = None) -> Schedule:
         """The trials that `search` asks for over this space, within `limits.max_total_trials`.
+
+        Args:
+            points: how many points the space has, where only the user's own code declares it.
 
         Raises:
             ValueError: a grid without an end; the spec's checks report it before.
         """
-        # Only a grid depends on the space: that of a user's own model may be unknown here.
-        points = (
-            space_size(BUILDERS[self.model.builder].resolve(self.space)) if self.search.algorithm == "grid" else None
-        )
+        if self.search.algorithm == "grid" and self.built_in is not None:
+            points = space_size(self.built_in.resolve(self.space))
         return replace(self.search.planned(points), max_trials=self.limits.max_total_trials)
+
+    @property
+    def can_plan(self) -> bool:
+        """Whether the number of trials is known without the user's own code, in which a grid's space is declared."""
+        return self.search.algorithm != "grid" or self.built_in is not None or self.search.max_trials is not None
 
     def document(self) -> dict[str, Any]:
         """The resolved spec as plain JSON values; `JobSpec.model_validate` reads it back to an equal spec."""

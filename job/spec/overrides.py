@@ -128,7 +128,8 @@ class _Merger:
         keys = list(place.names)
         if place.has_free_keys and segment.isupper():
             keys += value if isinstance(value, Mapping) else ()
-            keys += [h.name for h in self._builder().hyperparameters] if path == ("space",) else ()
+            builder = self._builder() if path == ("space",) else None
+            keys += [] if builder is None else [h.name for h in builder.hyperparameters]
         by_capitals = {key.upper(): key for key in reversed(keys)}
         return segment if segment in keys else by_capitals.get(segment.upper(), segment)
 
@@ -164,9 +165,10 @@ class _Merger:
 
     def _entry(self, name: str, value: object) -> object:
         """An entry with its fields spelled out: the document's, or else the builder's own."""
-        own = self._builder().hyperparameter(name)
+        builder = self._builder()
+        own = None if builder is None else builder.hyperparameter(name)
         if value is None:
-            return {} if own is None else own.entry.model_dump(mode="json", exclude_unset=True)
+            return {} if own is None or own.entry is None else own.entry.model_dump(mode="json", exclude_unset=True)
         return spell_out(value)
 
     def _change_type(self, path: Path, entry: Document, kind: PlainValue) -> None:
@@ -176,10 +178,13 @@ class _Merger:
         for name in [name for name in entry if name not in fields and (*path, name) not in self.origins]:
             del entry[name]
 
-    def _builder(self) -> Builder:
+    def _builder(self) -> Builder | None:
+        """The built-in builder as far as the document goes; None where it names a model of the user's own."""
         model = self.document.get("model")
-        name = model.get("builder") if isinstance(model, Mapping) else None
-        return BUILDERS.get(str(name), BUILDERS[ModelSpec().builder])
+        named = model if isinstance(model, Mapping) else {}
+        if named.get("source") is not None:
+            return None
+        return BUILDERS.get(str(named.get("builder")), BUILDERS[str(ModelSpec().builder)])
 
 
 def _is_entry_field(path: Path) -> bool:

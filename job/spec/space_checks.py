@@ -1,9 +1,9 @@
 """Checks of the search space: what the builder knows and accepts, and what depends on what."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 
 from job.spaces import (
-    BUILDERS,
     AnyEntry,
     BooleanEntry,
     Builder,
@@ -12,6 +12,7 @@ from job.spaces import (
     Hyperparameter,
     Scalar,
     can_take,
+    same_value,
 )
 from job.spec.drafts import Check, Draft, Finding
 from job.spec.fields import listed, nearest
@@ -20,9 +21,8 @@ from job.spec.paths import Path
 _KINDS_IN_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
-def _entries_are_known(draft: Draft) -> Iterator[Finding]:
+def _entries_are_known(draft: Draft, builder: Builder) -> Iterator[Finding]:
     """Every entry is a hyperparameter of the builder."""
-    builder = BUILDERS[draft.spec.model.builder]
     names = [hyperparameter.name for hyperparameter in builder.hyperparameters]
     for name in [*draft.spec.space, *sorted(draft.broken_entries - draft.spec.space.keys())]:
         if name not in names:
@@ -32,9 +32,8 @@ def _entries_are_known(draft: Draft) -> Iterator[Finding]:
             yield Finding(("space", name), message, shows_value=False)
 
 
-def _values_are_accepted(draft: Draft) -> Iterator[Finding]:
+def _values_are_accepted(draft: Draft, builder: Builder) -> Iterator[Finding]:
     """Every value that an entry can take is one that the builder takes."""
-    builder = BUILDERS[draft.spec.model.builder]
     for name, entry in draft.spec.space.items():
         hyperparameter = builder.hyperparameter(name)
         if hyperparameter is not None and not _accepts(hyperparameter, entry):
@@ -80,9 +79,8 @@ def accepted_in_words(hyperparameter: Hyperparameter) -> str:
     return " ".join([_KINDS_IN_WORDS[hyperparameter.kind], " and ".join(bounds)]).strip()
 
 
-def _parents_are_possible(draft: Draft) -> Iterator[Finding]:
+def _parents_are_possible(draft: Draft, builder: Builder) -> Iterator[Finding]:
     """A parent is another entry of the space, and has the named values; nothing is its own ancestor."""
-    builder = BUILDERS[draft.spec.model.builder]
     entries = builder.resolve(draft.spec.space)
     for name, entry in draft.spec.space.items():
         if entry.parent_name is None:
@@ -124,11 +122,42 @@ def _unknown_parent(parent: str, entries: Mapping[str, AnyEntry], builder: Build
     return f"expected another entry of the space; {hint}"
 
 
-def _grids_are_finite(draft: Draft) -> Iterator[Finding]:
+def _entries_have_an_effect(draft: Draft, builder: Builder) -> Iterator[Finding]:
+    """What changes nothing in any point would be searched for nothing; two ways of clipping exclude each other."""
+    entries = builder.resolve(draft.spec.space)
+    for name in draft.spec.space:
+        reason = builder.without_effect(name, entries) if name in entries else None
+        if reason is not None and not _depends_on(builder, name, draft.broken_entries):
+            yield Finding(("space", name), f"has no effect in this space: {reason}", shows_value=False)
+    used = [name for name in builder.exclusive if name in entries and not _is_zero(entries[name])]
+    for name, other in pairwise(used):
+        if not _never_together(entries[name], entries[other]):
+            yield Finding(("space", other), f"cannot be used together with {name}", shows_value=False)
+
+
+def _depends_on(builder: Builder, name: str, broken: frozenset[str]) -> bool:
+    """Whether it is invalid entries that decide what effect this one has."""
+    declared = builder.hyperparameter(name)
+    return declared is not None and declared.needs is not None and declared.needs.parent in broken
+
+
+def _is_zero(entry: AnyEntry) -> bool:
+    return isinstance(entry, FixedEntry) and not entry.value
+
+
+def _never_together(one: AnyEntry, other: AnyEntry) -> bool:
+    """Whether no value of a common parent switches both on."""
+    if one.parent_name is None or one.parent_name != other.parent_name:
+        return False
+    values = other.parent_values or ()
+    return not any(same_value(first, second) for first in one.parent_values or () for second in values)
+
+
+def _grids_are_finite(draft: Draft, builder: Builder) -> Iterator[Finding]:
     """A grid lists every value of every entry."""
     if draft.spec.search.algorithm != "grid":
         return
-    for name, entry in BUILDERS[draft.spec.model.builder].resolve(draft.spec.space).items():
+    for name, entry in builder.resolve(draft.spec.space).items():
         if entry.size() is None and name not in draft.broken_entries:
             message = "expected a step, or a choice of values: search.algorithm: grid lists every value"
             yield Finding(("space", name), message)
@@ -136,9 +165,22 @@ def _grids_are_finite(draft: Draft) -> Iterator[Finding]:
 
 _NEEDS: tuple[Path, ...] = (("space",), ("model", "builder"))
 
+
+def _of_built_in(find: Callable[[Draft, Builder], Iterator[Finding]], *more: Path) -> Check:
+    """What a model of the user's own declares is known once its code has run; see `job.models.own_space`."""
+
+    def found(draft: Draft) -> Iterator[Finding]:
+        builder = draft.spec.built_in
+        if builder is not None:
+            yield from find(draft, builder)
+
+    return Check((*_NEEDS, *more), found)
+
+
 SPACE_CHECKS: tuple[Check, ...] = (
-    Check(_NEEDS, _entries_are_known),
-    Check(_NEEDS, _values_are_accepted),
-    Check(_NEEDS, _parents_are_possible),
-    Check((*_NEEDS, ("search", "algorithm")), _grids_are_finite),
+    _of_built_in(_entries_are_known),
+    _of_built_in(_values_are_accepted),
+    _of_built_in(_parents_are_possible),
+    _of_built_in(_entries_have_an_effect),
+    _of_built_in(_grids_are_finite, ("search", "algorithm")),
 )

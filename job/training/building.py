@@ -1,14 +1,15 @@
 """From hyperparameters to a compiled model, as a function of a seed."""
 
 import functools
+import inspect
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import keras_tuner
 
 from job.models import TunableModel
 from job.records import Hyperparameters
+from job.training.fit import OwnFit
 
 # Keras seeds Python, NumPy and TensorFlow at once, and takes 32 bits.
 _SEED_LIMIT = 2**32
@@ -24,13 +25,17 @@ def build_model(hypermodel: TunableModel, values: Hyperparameters, seed: int) ->
     return hypermodel.build(_as_hyperparameters(values))
 
 
-def own_fit(
-    hypermodel: keras_tuner.HyperModel, values: Hyperparameters
-) -> Callable[[keras.Model], Callable[..., Any]] | None:
+def own_fit(hypermodel: keras_tuner.HyperModel, values: Hyperparameters) -> Callable[[keras.Model], OwnFit] | None:
     """For each model, the `fit` of a HyperModel that overrides it, called once per epoch; None where none does."""
     if type(hypermodel).fit is keras_tuner.HyperModel.fit:
         return None
-    return lambda model: functools.partial(hypermodel.fit, _as_hyperparameters(values), model)
+    return lambda model: bound_fit(hypermodel, _as_hyperparameters(values), model)
+
+
+def bound_fit(hypermodel: keras_tuner.HyperModel, hp: keras_tuner.HyperParameters, model: keras.Model) -> OwnFit:
+    """The `fit` that a HyperModel has, for one model."""
+    parameters = getattr(hypermodel, "fit_parameters", None) or inspect.signature(hypermodel.fit).parameters
+    return OwnFit(functools.partial(hypermodel.fit, hp, model), frozenset(parameters))
 
 
 def _as_hyperparameters(values: Hyperparameters) -> keras_tuner.HyperParameters:

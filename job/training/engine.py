@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from job.logs import get_logger
 from job.resources import memory_limit
 from job.training.compilation import CompileMode
 from job.training.epochs import CompiledEpochs, build_variables
-from job.training.fit import FitEpochs
+from job.training.fit import FitEpochs, OwnFit
 from job.training.kept_engines import KeptEngines
 from job.training.rows import DeviceRows, rows_fit
 
@@ -60,9 +60,7 @@ class EngineChoice:
     reason: str
 
 
-def choose_engine(
-    model: keras.Model, rows_bytes: int, memory: int, *, own_fit: Callable[..., Any] | None = None
-) -> EngineChoice:
+def choose_engine(model: keras.Model, rows_bytes: int, memory: int, *, own_fit: OwnFit | None = None) -> EngineChoice:
     """The compiled loop wherever it does what `model.fit` would; a pure function of its arguments.
 
     Args:
@@ -102,7 +100,7 @@ def open_engine(  # noqa: PLR0913 - what a training is made of
     *,
     compile_mode: CompileMode = "auto",
     precision: Precision = "float32",
-    own_fit: Callable[[keras.Model], Callable[..., Any]] | None = None,
+    own_fit: Callable[[keras.Model], OwnFit] | None = None,
     memory: int | None = None,
     kept: KeptEngines | None = None,
     graph_key: Hashable = None,

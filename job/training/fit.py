@@ -1,8 +1,10 @@
 """One epoch by `model.fit`: for what the compiled loop cannot take."""
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -21,7 +23,7 @@ class FitEpochs:
         train, validation: the rows; they may stay in files.
         batch_size: rows per step, for both; the last batch may be smaller.
         xla: whether Keras compiles each step with XLA.
-        fit: instead of the model's own `fit`; takes the same arguments.
+        fit: of the user's own, instead of the model's.
     """
 
     def __init__(  # noqa: PLR0913 - one more than the compiled loop's, of which callers give three by name
@@ -32,7 +34,7 @@ class FitEpochs:
         batch_size: int,
         *,
         xla: bool = False,
-        fit: Callable[..., Any] | None = None,
+        fit: "OwnFit | None" = None,
     ) -> None:
         self.model = model
         self.xla = xla and not model.run_eagerly
@@ -40,8 +42,7 @@ class FitEpochs:
         self._train = train.on_host()
         self._validation = None if validation is None else validation.on_host()
         self._batch_size = batch_size
-        self._has_own_fit = fit is not None
-        self._fit = model.fit if fit is None else fit
+        self._own_fit = fit
         build_variables(model, self._train, batch_size)
 
     def train(
@@ -55,14 +56,15 @@ class FitEpochs:
 
         A `fit` of the user's own trains whole epochs: what it does inside one is not known.
         """
+        if self._own_fit is not None:
+            return self._own_fit.train(self._train, self._validation, order, self._batch_size)
         batches = _Batches(self._train, order[first_step * self._batch_size :], self._batch_size)
         settings: dict[str, Any] = {"epochs": 1, "shuffle": False, "verbose": 0}
-        if between is not None and not self._has_own_fit:
+        if between is not None:
             settings["callbacks"] = [_Between(between, first_step)]
         with _metrics_going_on(self.model) if first_step else nullcontext():
-            result = self._fit(batches, **settings)
-        history = getattr(result, "history", result)
-        return scalar_metrics({name: np.ravel(value)[-1] for name, value in history.items()})
+            result = self.model.fit(batches, **settings)
+        return _last_metrics(result)
 
     def validate(self) -> dict[str, float]:
         """Metrics over the validation rows, named `val_…`; empty without validation rows."""
@@ -71,6 +73,44 @@ class FitEpochs:
         batches = _Batches(self._validation, np.arange(self._validation.count), self._batch_size)
         logs = scalar_metrics(self.model.evaluate(batches, verbose=0, return_dict=True))
         return {f"val_{name}": value for name, value in logs.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFit:
+    """The `fit` of a HyperModel that overrides it, for one model; trains an epoch per call.
+
+    Attributes:
+        call: takes what `Model.fit` takes.
+        parameters: the names that its author has given to what it takes.
+    """
+
+    call: Callable[..., Any]
+    parameters: frozenset[str]
+
+    def train(
+        self, train: DeviceRows, validation: DeviceRows | None, order: npt.NDArray[np.int64], batch_size: int
+    ) -> dict[str, float]:
+        """One epoch over the rows in this order; the metrics that it returns, if it returns such.
+
+        A `fit` that names `y` is handed arrays, as KerasTuner's guide to own training loops has it; any other batches.
+        """
+        # What it draws besides must not depend on which epochs this process has trained before.
+        keras.utils.set_random_seed(int.from_bytes(hashlib.sha256(order.tobytes()).digest()[:4], "big"))
+        settings: dict[str, Any] = {"epochs": 1, "verbose": 0, "callbacks": []}
+        if "y" not in self.parameters:
+            return _last_metrics(self.call(_Batches(train, order, batch_size), **settings))
+        parts = train.batch(lambda leaf, rows: leaf[rows], order)
+        given = dict(zip(("x", "y", "sample_weight"), parts, strict=False))
+        if "validation_data" in self.parameters and validation is not None:
+            given["validation_data"] = validation.batch(lambda leaf, _: leaf, order)
+        return _last_metrics(self.call(**given, **settings))
+
+
+def _last_metrics(result: Any) -> dict[str, float]:  # noqa: ANN401 - a History, or what the user's own code returns
+    history = getattr(result, "history", result)
+    if not isinstance(history, Mapping):
+        return {}
+    return scalar_metrics({name: np.ravel(value)[-1] for name, value in history.items()})
 
 
 class _Between(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no annotations

@@ -100,9 +100,16 @@ class DeviceRows:
         return self.x, self.y, self.sample_weight
 
 
-def place_rows(rows: Rows, *, memory: int | None = None) -> DeviceRows:
-    """Copy mapped rows to the device; see `DeviceRows.place`."""
-    return DeviceRows.place(rows.x, rows.y, rows.sample_weight, memory=memory)
+def place_rows(rows: Rows, *, class_weight: Mapping[int, float] | None = None, memory: int | None = None) -> DeviceRows:
+    """Copy mapped rows to the device; see `DeviceRows.place`.
+
+    A row counts the product of its own weight and that of its class.
+    """
+    weight = rows.sample_weight
+    if class_weight is not None:
+        by_class = class_sample_weights(rows.y, class_weight)
+        weight = by_class if weight is None else by_class * weight
+    return DeviceRows.place(rows.x, rows.y, weight, memory=memory)
 
 
 def class_sample_weights(y: Nested, class_weight: Mapping[int, float]) -> npt.NDArray[np.float32]:

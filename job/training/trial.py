@@ -6,7 +6,6 @@ import math
 import os
 import socket
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -314,7 +313,7 @@ def run_trial(request: TrialRequest, setting: TrialSetting) -> TrialRecord:
             if is_disk_full(reason):
                 raise disk_full(setting.checkpoints, reason) from reason
             failure = "error"
-            error = "".join(traceback.format_exception_only(reason)).strip()
+            error = setting.hypermodel.explain(reason)
             get_logger().warning("trial raised", exc_info=reason)
     if failure is not None:
         gc.collect()

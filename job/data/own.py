@@ -1,0 +1,323 @@
+"""The user's own data as a `Dataset`: whatever nests, and whatever their model alone knows how to learn."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from job.data.arrays import AnyArray, Selection, SourceArray, chunks, fingerprint, write_array, write_selections
+from job.data.dataset import Dataset, Split
+from job.data.inputs import check_alike
+from job.data.nested import Nested, leaves, map_leaves
+from job.data.own_arrays import OwnPart
+from job.data.preparation import Preparation, choose_preparation
+from job.data.row_files import RowFiles
+from job.data.source_rows import LabelledRows, Sources
+from job.data.splits import UndrawableError, draw_random, draw_stratified
+from job.data.targets import decide_task, encode_targets, scale_notes, with_scale
+from job.errors import DataError
+from job.spec import DataSpec
+from job.spec.redaction import redact_text
+from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
+from job.target import Target
+
+_NO_NAME = re.compile(r"[^A-Za-z0-9_]+")
+_NUMBERS = "biuf"
+_MATRIX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One input: its name in the published model, and a row's shape and dtype as they are in the source."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def is_cast(self) -> bool:
+        """Whether models are handed float32 instead."""
+        return np.dtype(self.dtype).kind == "f" and self.dtype != "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class AsIs(Preparation):
+    """Rows that only the user's own model knows what to do with; floating-point ones become float32.
+
+    Attributes:
+        inputs: an InputSpec for every array, nested as these are.
+    """
+
+    inputs: Nested
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether prepared rows equal those of the source, byte for byte."""
+        return not any(one.is_cast for one in leaves(self.inputs))
+
+    def prepare(self, x: Nested) -> Nested:
+        """Cast what is to be cast."""
+        return map_leaves(lambda leaf: leaf.astype(np.float32) if _is_wide(leaf) else leaf, x)
+
+    def profile(self) -> dict[str, Any]:
+        """Shape and dtype of a row of each input."""
+        return {"inputs": {one.name: {"shape": one.shape, "dtype": one.dtype} for one in leaves(self.inputs)}}
+
+
+def plain_sources(parts: Mapping[str, OwnPart], spec: DataSpec) -> Sources | None:
+    """Sources like those of an `.npz` file, where one array of numbers has one target per row; None otherwise."""
+    if not all(_is_plain(part, spec) for part in parts.values()):
+        return None
+    pairs = {name: LabelledRows(part.x, part.y) for name, part in parts.items()}
+    return Sources(pairs["train"], pairs.get("validation"), pairs.get("test"), _unused_fractions(parts, spec))
+
+
+def _unused_fractions(parts: Mapping[str, OwnPart], spec: DataSpec) -> tuple[str, ...]:
+    given = {"validation": spec.validation_fraction, "test": spec.test_fraction}
+    return tuple(
+        f"data.{name}_fraction {fraction} is not used: the code gives these rows"
+        for name, fraction in given.items()
+        if fraction is not None and name in parts
+    )
+
+
+def _is_plain(part: OwnPart, spec: DataSpec) -> bool:
+    return _is_matrix(part.x) and _is_plain_target(part.y, spec)
+
+
+def _is_matrix(x: Nested) -> bool:
+    return isinstance(x, SourceArray) and x.values.ndim >= _MATRIX and x.values.dtype.kind in _NUMBERS
+
+
+def _is_plain_target(y: Nested, spec: DataSpec) -> bool:
+    """One value per row; one-hot rows are for the user's own model to say, unless the task is stated."""
+    if not isinstance(y, SourceArray):
+        return False
+    return y.values.size == len(y.values) or (spec.task == "classification" and y.values.ndim == _MATRIX)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Rows on their way into a split: which of a part's; `y` is encoded."""
+
+    part: OwnPart
+    y: Nested
+    chosen: NDArray[np.int64] | None = None
+
+    @property
+    def count(self) -> int:
+        return len(next(leaves(self.part.x)).values) if self.chosen is None else len(self.chosen)
+
+
+def nested_dataset(parts: Mapping[str, OwnPart], spec: DataSpec, *, seed: int, folder: Path) -> Dataset:
+    """A data set of several inputs, or of targets that only the user's own model knows.
+
+    Args:
+        parts: from `read_own_arrays`.
+        spec: how to divide them.
+        seed: draws the splits.
+        folder: where arrays are written to; those of `parts` are deleted.
+
+    Raises:
+        DataError: parts differ from one another, or cannot be divided.
+    """
+    _check_alike(parts)
+    target, encoded, notes = _encode(parts, spec)
+    rows = {name: _Rows(part, encoded[name]) for name, part in parts.items()}
+    stratified = target.class_names is not None and spec.split != "random"
+    if spec.split == "stratified" and not stratified:
+        raise DataError("data.split: stratified needs classes", advice="Leave data.split out, or set it to random.")
+    for name, fraction in (
+        ("test", spec.test_fraction or DEFAULT_TEST_FRACTION),
+        ("validation", spec.validation_fraction or DEFAULT_VALIDATION_FRACTION),
+    ):
+        if name not in rows:
+            rows["train"], rows[name] = _draw(rows["train"], name, fraction, seed, stratified=stratified)
+    source = redact_text(spec.source)
+    digest = fingerprint(_named(parts))
+    both = _write(folder, "train_and_validation", rows["train"], rows["validation"])
+    test = _write(folder, "test", rows["test"])
+    if target.task == "regression":
+        target = with_scale(target, both.split.y[: rows["train"].count])
+    for _, array in _named_sources(parts):
+        array.path.unlink()
+    preparation, reason = _preparation(spec, both.split.x, rows["train"].count)
+    prepared_files = _prepare(folder, both, preparation)
+    return Dataset(
+        train_and_validation=both.split,
+        test=test.split,
+        train_rows=rows["train"].count,
+        prepared=map_leaves(_map, prepared_files),
+        files=RowFiles(x=prepared_files, y=both.y_files, sample_weight=None, train_rows=rows["train"].count),
+        preparation=preparation,
+        target=target,
+        fingerprint=digest,
+        source=source,
+        notes=(*_unused_fractions(parts, spec), *notes, *scale_notes(target), reason),
+    )
+
+
+def _encode(parts: Mapping[str, OwnPart], spec: DataSpec) -> tuple[Target, dict[str, Nested], tuple[str, ...]]:
+    """The target, each part's targets as they are trained on, and notes."""
+    if all(_is_plain_target(part.y, spec) for part in parts.values()):
+        others = [name for name in parts if name != "train"]
+        train = parts["train"].y
+        encoded = encode_targets(decide_task(train, spec.task), train, [parts[name].y for name in others])
+        by_part = {"train": encoded.train, **dict(zip(others, encoded.others, strict=True))}
+        return encoded.target, by_part, encoded.notes
+    if spec.task != "auto":
+        raise DataError(
+            f"data.task is {spec.task}, which needs one target per row; the data code gives others",
+            advice="Leave data.task out: the model knows what to learn.",
+        )
+    return Target("custom"), {name: map_leaves(_target, part.y) for name, part in parts.items()}, ()
+
+
+def _target(leaf: SourceArray) -> AnyArray:
+    return leaf.values.astype(np.float32) if _is_wide(leaf.values) else np.asarray(leaf.values)
+
+
+def _is_wide(leaf: AnyArray) -> bool:
+    return leaf.dtype.kind == "f" and leaf.dtype != np.float32
+
+
+def _check_alike(parts: Mapping[str, OwnPart]) -> None:
+    train = parts["train"]
+    for name, part in parts.items():
+        for ours, theirs in ((train.x, part.x), (train.y, part.y)):
+            if _structure(ours) != _structure(theirs):
+                raise DataError(f"the {name} rows are nested otherwise than the training rows: {_structure(theirs)}")
+            for one, other in zip(leaves(ours), leaves(theirs), strict=True):
+                check_alike(one, other)
+
+
+def _structure(tree: Nested) -> Nested:
+    return map_leaves(lambda _: "array", tree)
+
+
+def _draw(rows: _Rows, name: str, fraction: float, seed: int, *, stratified: bool) -> tuple[_Rows, _Rows]:
+    try:
+        if stratified:
+            draw = draw_stratified(rows.y, fraction, seed=seed, purpose=name)
+        else:
+            draw = draw_random(rows.count, fraction, seed=seed, purpose=name)
+    except UndrawableError as error:
+        raise DataError(
+            f"no {name} split with data.{name}_fraction {fraction}: {error}",
+            advice="Give more rows, another fraction, or the rows themselves.",
+        ) from error
+    return _chosen(rows, draw.kept), _chosen(rows, draw.drawn)
+
+
+def _chosen(rows: _Rows, chosen: NDArray[np.int64]) -> _Rows:
+    return _Rows(
+        rows.part,
+        map_leaves(lambda leaf: leaf[chosen], rows.y),
+        chosen if rows.chosen is None else rows.chosen[chosen],
+    )
+
+
+def _named_sources(parts: Mapping[str, OwnPart]) -> Iterator[tuple[str, SourceArray]]:
+    for name, part in parts.items():
+        for leaf in leaves([part.x, part.y]):
+            yield f"{name} {leaf.name}", leaf
+
+
+def _named(parts: Mapping[str, OwnPart]) -> Iterator[tuple[str, AnyArray]]:
+    for name, leaf in _named_sources(parts):
+        yield name, leaf.values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _WrittenSplit:
+    split: Split
+    x_files: Nested
+    y_files: Nested
+
+
+def _write(folder: Path, name: str, *rows: _Rows) -> _WrittenSplit:
+    """One file for every array, with the rows of one split after those of the other."""
+    first = rows[0]
+    x_files = _files(folder, f"x_{name}", first.part.x)
+    y_files = _files(folder, f"y_{name}", first.y)
+    for path, arrays in _together(x_files, [one.part.x for one in rows]):
+        selections = [Selection(array, one.chosen) for array, one in zip(arrays, rows, strict=True)]
+        write_selections(path, arrays[0].values.dtype, *selections)
+    for path, arrays in _together(y_files, [one.y for one in rows]):
+        whole = np.concatenate(arrays)
+        write_array(path, whole.dtype, whole.shape, chunks(whole))
+    split = Split(x=map_leaves(_map, x_files), y=map_leaves(_map, y_files))
+    return _WrittenSplit(split, x_files, y_files)
+
+
+def _files(folder: Path, name: str, tree: Nested) -> Nested:
+    numbers = iter(range(sum(1 for _ in leaves(tree))))
+    return map_leaves(lambda _: folder / f"{name}_{next(numbers)}.npy", tree)
+
+
+def _together(files: Nested, trees: list[Nested]) -> Iterator[tuple[Path, tuple[Any, ...]]]:
+    yield from zip(leaves(files), zip(*(leaves(tree) for tree in trees), strict=True), strict=True)
+
+
+def _map(path: Path) -> AnyArray:
+    array: AnyArray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _preparation(spec: DataSpec, x: Nested, train_rows: int) -> tuple[Preparation, str]:
+    if isinstance(x, np.ndarray) and x.ndim >= _MATRIX and x.dtype.kind in _NUMBERS:
+        return choose_preparation(spec.rescale, x[:train_rows])
+    if spec.rescale not in {"auto", "none"}:
+        raise DataError("data.rescale is for one array of numbers; the data code gives other inputs")
+    names = _unique_names()
+    inputs = _with_names(x, "", lambda name, leaf: InputSpec(names(name), tuple(leaf.shape[1:]), _dtype_name(leaf)))
+    return AsIs(inputs), "inputs are left as they are: the model knows them"
+
+
+def _dtype_name(leaf: AnyArray) -> str:
+    return "string" if leaf.dtype.kind in "SU" else leaf.dtype.name
+
+
+def _with_names(tree: Nested, name: str, change: Callable[[str, Any], Any]) -> Nested:
+    if isinstance(tree, dict):
+        return {key: _with_names(part, f"{name}_{key}" if name else str(key), change) for key, part in tree.items()}
+    if isinstance(tree, list | tuple):
+        parts = [_with_names(part, f"{name or 'input'}_{index}", change) for index, part in enumerate(tree)]
+        return type(tree)(parts)
+    return change(name or "rows", tree)
+
+
+def _unique_names() -> Callable[[str], str]:
+    """Makes names that Keras takes, each another."""
+    taken: set[str] = set()
+
+    def unique(name: str) -> str:
+        plain = _NO_NAME.sub("_", name).strip("_") or "rows"
+        candidate, number = plain, 1
+        while candidate in taken:
+            candidate, number = f"{plain}_{number}", number + 1
+        taken.add(candidate)
+        return candidate
+
+    return unique
+
+
+def _prepare(folder: Path, both: _WrittenSplit, preparation: Preparation) -> Nested:
+    """The files of the prepared rows; what preparation leaves alone stays where it is."""
+    if preparation.is_identity:
+        return both.x_files
+    numbers = iter(range(sum(1 for _ in leaves(both.x_files))))
+
+    def prepared(path: Path) -> Path:
+        number, raw = next(numbers), _map(path)
+        if isinstance(preparation, AsIs) and not _is_wide(raw):
+            return path
+        copy = folder / f"prepared_train_and_validation_{number}.npy"
+        write_array(copy, np.dtype(np.float32), raw.shape, (preparation.prepare(piece) for piece in chunks(raw)))
+        return copy
+
+    return map_leaves(prepared, both.x_files)

@@ -1,0 +1,77 @@
+"""What the columns of a table are, and what each is for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from job.errors import DataError
+from job.spec import DataSpec
+from job.spec.table_checks import unknown_columns
+
+ColumnType = Literal["number", "boolean", "date", "string"]
+
+# What models are given as numbers: a boolean as 0 and 1, a date or time as days since 1970-01-01.
+NUMERIC: frozenset[ColumnType] = frozenset({"number", "boolean", "date"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column as all its rows are read.
+
+    Attributes:
+        type: what its values are.
+        whole: whether all its numbers are whole.
+        longest: characters of its longest text; 0 for other types.
+        note: what the log should say of how the type was found.
+    """
+
+    name: str
+    type: ColumnType
+    whole: bool = False
+    longest: int = 0
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What columns are for.
+
+    Attributes:
+        features: in the table's order.
+    """
+
+    features: tuple[str, ...]
+    target: str
+    weight: str | None = None
+    group: str | None = None
+    time: str | None = None
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every column that is read, once."""
+        others = (self.target, self.weight, self.group, self.time)
+        return tuple(dict.fromkeys([*self.features, *(name for name in others if name is not None)]))
+
+
+def roles_of(spec: DataSpec, header: tuple[str, ...], shown: str) -> Roles:
+    """What the columns of a table are for.
+
+    Args:
+        spec: the `data` section.
+        header: the table's columns.
+        shown: the table's name in messages.
+
+    Raises:
+        DataError: a column that the spec names is not there, or no feature is left.
+    """
+    problems = [f"data.{'.'.join(map(str, path[1:]))}: {message}" for path, message in unknown_columns(spec, header)]
+    if problems:
+        raise DataError(f"{shown}: {'; '.join(problems)}", advice=f"It has {', '.join(header)}.")
+    if spec.target is None:
+        raise DataError(f"{shown}: data.target must name the column to predict")
+    # Where a split goes by time or group, that column says little of rows to come, unless it is asked for.
+    others = {spec.target, spec.weight, spec.group, spec.time, *spec.exclude}
+    chosen = spec.features if spec.features is not None else tuple(name for name in header if name not in others)
+    if not chosen:
+        raise DataError(f"{shown}: no column is left to predict {spec.target!r} from")
+    features = tuple(name for name in header if name in chosen)
+    return Roles(features, spec.target, spec.weight, spec.group, spec.time)
