@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 _CGROUP = Path("/sys/fs/cgroup")
 # cgroup v2, then v1; v1 writes a number near 2**63 for "no limit".
 _MEMORY_LIMITS = (_CGROUP / "memory.max", _CGROUP / "memory" / "memory.limit_in_bytes")
+_OWN_GROUPS = Path("/proc/self/cgroup")
 _NO_LIMIT = 2**60
 _NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 
@@ -35,8 +36,30 @@ def available_resources(environ: Mapping[str, str] = os.environ) -> Resources:
 def memory_limit() -> int:
     """Bytes that this container, or else the machine, may use."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [_read_limit(path) for path in _MEMORY_LIMITS]
+    limits = [_read_limit(path) for path in (*_MEMORY_LIMITS, *_own_limits())]
     return min([physical, *(limit for limit in limits if limit is not None)])
+
+
+def _own_limits() -> list[Path]:
+    """The limits of this process's own control group and of those that it lies in, where they can be seen.
+
+    A container sees its own group as the root; a service or a shell of a limited group does not.
+    """
+    try:
+        groups = _OWN_GROUPS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    limits: list[Path] = []
+    for line in groups:
+        _, controllers, path = line.split(":", 2)
+        for root, name, wanted in (
+            (_CGROUP, "memory.max", ""),
+            (_CGROUP / "memory", "memory.limit_in_bytes", "memory"),
+        ):
+            if wanted in controllers.split(","):
+                group = PurePosixPath(path)
+                limits += [root / str(one).lstrip("/") / name for one in (group, *group.parents)]
+    return limits
 
 
 def _read_limit(path: Path) -> int | None:

@@ -31,7 +31,6 @@ from job.training.checkpoint import (
 )
 from job.training.compilation import CompileMode
 from job.training.engine import Epochs, Precision, computing_in, open_engine
-from job.training.epochs import epoch_order
 from job.training.progress import ProgressFiles
 from job.training.rows import DeviceRows, place_rows
 from job.training.stopping import better
@@ -193,7 +192,7 @@ class Retraining:
             own_fit=own_fit(self.hypermodel, values),
         )
         with pausing_by_itself(), self._progress_files(name) as progress:
-            logs = self._go_on(engine, seed, train.count, epochs or self._epochs, progress)
+            logs = self._go_on(engine, seed, epochs or self._epochs, progress)
         return engine.model, logs
 
     def _schedule_epochs(self, of_the_search: int | None) -> int:
@@ -205,7 +204,7 @@ class Retraining:
     def _progress_files(self, name: str) -> ProgressFiles:
         return ProgressFiles(last_checkpoint(self.checkpoints, name), None, self.checkpoint_interval)
 
-    def _go_on(self, engine: Epochs, seed: int, rows: int, epochs: int, progress: ProgressFiles) -> dict[str, float]:
+    def _go_on(self, engine: Epochs, seed: int, epochs: int, progress: ProgressFiles) -> dict[str, float]:
         """Train to the end, from where an earlier start of this run was left; the last epoch's metrics.
 
         The finished model's checkpoint stays, for a start that is left while it publishes.
@@ -218,7 +217,7 @@ class Retraining:
         while state.epoch < epochs:
             started = time.monotonic()
             logs = engine.train(
-                epoch_order(seed, state.epoch, rows),
+                engine.order(seed, state.epoch),
                 first_step=state.step,
                 between=lambda step: progress.pause_point(lambda: checkpoint(step)),
             )

@@ -20,6 +20,7 @@ from job.evaluation import evaluate as evaluate_model
 from job.models import TunableModel
 from job.progress import SearchDisplay
 from job.records import EngineChoices, Inputs, Lineage, SearchResult, SourceObject, TrialRecord, TrialRequest
+from job.resources import memory_limit
 from job.retrain import Retraining, TrainedModel
 from job.search.algorithms import make_oracle, planned_over, search_limits
 from job.search.driver import Driver
@@ -29,6 +30,7 @@ from job.settings import Settings
 from job.spec import JobSpec
 from job.training.checkpoint import CheckpointError, read_state
 from job.training.device import Device
+from job.training.rows import rows_fit
 from job.training.trial import best_checkpoint, last_checkpoint
 from job.version import VERSION
 
@@ -199,6 +201,7 @@ def inputs_of(spec: JobSpec, dataset: Dataset, objects: Mapping[str, SourceObjec
             threads_per_trial=spec.resources.threads_per_trial,
             compile=spec.training.compile,
             precision=spec.training.precision,
+            rows="resident" if rows_fit(dataset.files.size, memory_limit()) else "streamed",
         ),
     )
 

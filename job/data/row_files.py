@@ -1,6 +1,6 @@
 """The rows that trials are trained and scored on, as files that every process maps for itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +18,23 @@ class Rows:
         x: inputs, nested; each leaf (rows, …), floating-point ones float32.
         y: targets, nested; None where a model needs none.
         sample_weight: (rows,) float32; None where all rows count alike.
+        together: bytes of all rows of the same files: training and validation rows are in memory together, or neither.
     """
 
     x: Nested
     y: Nested
     sample_weight: NDArray[np.float32] | None = None
+    together: int = 0
 
     def part(self, rows: slice | NDArray[np.int64]) -> "Rows":
         """Some of the rows; a slice is a view."""
         weight = None if self.sample_weight is None else self.sample_weight[rows]
-        return Rows(map_leaves(lambda leaf: leaf[rows], self.x), map_leaves(lambda leaf: leaf[rows], self.y), weight)
+        return replace(
+            self,
+            x=map_leaves(lambda leaf: leaf[rows], self.x),
+            y=map_leaves(lambda leaf: leaf[rows], self.y),
+            sample_weight=weight,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class RowFiles:
     def open(self) -> Rows:
         """Map all rows."""
         weight = None if self.sample_weight is None else map_array(self.sample_weight)
-        return Rows(map_leaves(map_array, self.x), map_leaves(map_array, self.y), weight)
+        return Rows(map_leaves(map_array, self.x), map_leaves(map_array, self.y), weight, self.size)
 
     def open_train(self) -> Rows:
         """Map the training rows."""

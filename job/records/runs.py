@@ -59,6 +59,7 @@ class EngineChoices(Record):
         device: `cpu` or `gpu`.
         cpu: the processor's model.
         compile, precision, threads_per_trial: as the spec has them.
+        rows: `resident`, or `streamed` where they are too large for the memory: the order of rows is another then.
     """
 
     device: str
@@ -66,6 +67,7 @@ class EngineChoices(Record):
     threads_per_trial: int
     compile: str
     precision: str
+    rows: str = "resident"
 
 
 class Inputs(Record):

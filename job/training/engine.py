@@ -3,11 +3,9 @@
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import keras
-import numpy as np
-import numpy.typing as npt
 
 from job.errors import JobError
 from job.logs import get_logger
@@ -17,6 +15,7 @@ from job.training.epochs import CompiledEpochs, build_variables
 from job.training.fit import FitEpochs, OwnFit
 from job.training.kept_engines import KeptEngines
 from job.training.rows import DeviceRows, rows_fit
+from job.training.stream import StreamedEpochs
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
@@ -37,9 +36,13 @@ class Epochs(Protocol):
         """Whether XLA compiles training."""
         ...
 
+    def order(self, seed: int, epoch: int) -> Any:  # noqa: ANN401 - each engine has an order of its own
+        """The order in which a lineage sees the rows in its epoch `epoch` (from 0), for `train`."""
+        ...
+
     def train(
         self,
-        order: npt.NDArray[np.int64],
+        order: Any,  # noqa: ANN401 - see above
         *,
         first_step: int = 0,
         between: Callable[[int], None] | None = None,
@@ -56,7 +59,7 @@ class Epochs(Protocol):
 class EngineChoice:
     """The choice, and why, for the log."""
 
-    engine: Literal["loop", "fit"]
+    engine: Literal["loop", "stream", "fit"]
     reason: str
 
 
@@ -77,7 +80,7 @@ def choose_engine(model: keras.Model, rows_bytes: int, memory: int, *, own_fit: 
         if getattr(type(model), method) is not getattr(keras.Model, method):
             return EngineChoice("fit", f"the model overrides {method}")
     if not rows_fit(rows_bytes, memory):
-        return EngineChoice("fit", f"{rows_bytes} bytes of rows are too large for {memory} bytes of memory")
+        return EngineChoice("stream", f"{rows_bytes} bytes of rows are too large for {memory} bytes of memory")
     return EngineChoice("loop", "the rows fit in memory")
 
 
@@ -128,19 +131,27 @@ def open_engine(  # noqa: PLR0913 - what a training is made of
         model = build()
         fit = None if own_fit is None else own_fit(model)
         choice = choose_engine(model, rows_bytes, limit, own_fit=fit)
-        if choice.engine == "loop":
+        streamed = not rows_fit(rows_bytes, limit)
+        if choice.engine != "fit":
             try:
-                loop = _open_loop(model, train, validation, batch_size, compile_mode, kept, graph_key)
+                traced: CompiledEpochs | StreamedEpochs = (
+                    StreamedEpochs(model, train, validation, batch_size)
+                    if choice.engine == "stream"
+                    else _open_loop(model, train, validation, batch_size, compile_mode, kept, graph_key)
+                )
             except JobError:
                 raise
-            except Exception as reason:  # noqa: BLE001 - the user's own steps may raise anything while they are traced
-                choice = EngineChoice("fit", f"the model cannot be traced: {_last_line(reason)}")
-                get_logger().debug("trace failed", exc_info=reason)
+            except Exception as error:  # noqa: BLE001 - the user's own steps may raise anything while they are traced
+                choice = EngineChoice("fit", f"the model cannot be traced: {_last_line(error)}")
+                get_logger().debug("trace failed", exc_info=error)
                 model = build()
             else:
-                _announce("loop", loop.compilation.reason, xla=loop.xla)
-                return loop
-        engine = FitEpochs(model, train, validation, batch_size, xla=compile_mode == "always", fit=fit)
+                reason = traced.compilation.reason if isinstance(traced, CompiledEpochs) else choice.reason
+                _announce(choice.engine, reason, xla=traced.xla)
+                return traced
+        engine = FitEpochs(
+            model, train, validation, batch_size, xla=compile_mode == "always", fit=fit, streamed=streamed
+        )
         _announce("fit", choice.reason, xla=engine.xla)
         return engine
 

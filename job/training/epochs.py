@@ -4,7 +4,6 @@ The rows are resident on the device; a `tf.function` gathers them batch by batch
 `model.train_step`: the same steps as `model.fit` on the same batches, without its per-batch Python.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,10 @@ import tensorflow as tf
 from job.seeds import derive_seed
 from job.training.compilation import CompileMode, choose_compilation
 from job.training.device import device_kind
+from job.training.pace import Pace
 from job.training.rows import DeviceRows
 
-__all__ = ["CompiledEpochs", "DeviceRows", "build_variables", "epoch_order", "scalar_metrics"]
+__all__ = ["CompiledEpochs", "DeviceRows", "build_variables", "epoch_order", "overrides", "scalar_metrics"]
 
 
 def epoch_order(seed: int, epoch: int, rows: int) -> npt.NDArray[np.int64]:
@@ -78,6 +78,7 @@ class CompiledEpochs:
         compile_mode: CompileMode = "auto",
     ) -> None:
         self.model = model
+        self._train_count = train.count
         # All variables must exist before the loop is traced: a graph's loop cannot create them.
         build_variables(model, train, batch_size)
         steps = -(-train.count // batch_size)
@@ -85,12 +86,16 @@ class CompiledEpochs:
         self._train = _trace(model, "train_step", train, batch_size, xla=self.compilation.xla)
         # Validation is a tenth of an epoch's time: compiling it would cost more than it saves.
         self._validation = None if validation is None else _trace(model, "test_step", validation, batch_size, xla=False)
-        self._pace = _Pace()
+        self._pace = Pace()
 
     @property
     def xla(self) -> bool:
         """Whether XLA compiles the training epochs."""
         return self.compilation.xla
+
+    def order(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+        """See `epoch_order`."""
+        return epoch_order(seed, epoch, self._train_count)
 
     def train(
         self,
@@ -115,9 +120,8 @@ class CompiledEpochs:
         step = first_step
         while step < steps:
             until = steps if between is None else min(steps, step + self._pace.steps)
-            started = time.monotonic()
-            logs = scalar_metrics(self._train.run(tensor, step, until))
-            self._pace.took(until - step, time.monotonic() - started)
+            with self._pace.timed(until - step):
+                logs = scalar_metrics(self._train.run(tensor, step, until))
             step = until
             if between is not None and step < steps:
                 between(step)
@@ -131,24 +135,6 @@ class CompiledEpochs:
         self.model.reset_metrics()
         logs = scalar_metrics(loop.run(loop.prepare(np.arange(loop.rows)), 0, loop.steps))
         return {f"val_{name}": value for name, value in logs.items()}
-
-
-class _Pace:
-    """How many steps to take at a time, so that a call ends about every half second whatever the model.
-
-    Only how often one can look up depends on the clock: the same steps are taken in the same order by the same graph.
-    """
-
-    _SECONDS = 0.5
-    # The first call compiles, too, and says little of a step's time.
-    _FIRST = 16
-
-    def __init__(self) -> None:
-        self.steps = self._FIRST
-
-    def took(self, steps: int, seconds: float) -> None:
-        possible = int(steps * self._SECONDS / max(seconds, 1e-6))
-        self.steps = max(1, min(possible, 16 * self.steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +184,7 @@ def _trace(model: keras.Model, step_name: str, rows: DeviceRows, batch_size: int
     """
     step = getattr(model, step_name)
     resident = rows.on_device()
-    own_logs = any(_overrides(model, name) for name in (step_name, "compute_metrics"))
+    own_logs = any(overrides(model, name) for name in (step_name, "compute_metrics"))
     partial = rows.count % batch_size
     last = (partial or batch_size) if own_logs else partial if xla else 0
     looped = rows.count - last
@@ -238,5 +224,6 @@ def _trace(model: keras.Model, step_name: str, rows: DeviceRows, batch_size: int
     )
 
 
-def _overrides(model: keras.Model, method: str) -> bool:
+def overrides(model: keras.Model, method: str) -> bool:
+    """Whether a model's class has a method of its own in place of Keras's."""
     return getattr(getattr(model, method), "__func__", None) is not getattr(keras.Model, method)

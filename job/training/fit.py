@@ -11,8 +11,9 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from job.training.epochs import build_variables, scalar_metrics
+from job.training.epochs import build_variables, epoch_order, scalar_metrics
 from job.training.rows import DeviceRows, Nested
+from job.training.windows import WindowOrder, WindowReader, WindowShape, row_bytes_of
 
 
 class FitEpochs:
@@ -24,6 +25,8 @@ class FitEpochs:
         batch_size: rows per step, for both; the last batch may be smaller.
         xla: whether Keras compiles each step with XLA.
         fit: of the user's own, instead of the model's.
+        streamed: whether the rows are too large for memory, and read window after window (see `job.training.windows`).
+            A `fit` of the user's own reads them as it likes.
     """
 
     def __init__(  # noqa: PLR0913 - one more than the compiled loop's, of which callers give three by name
@@ -35,8 +38,10 @@ class FitEpochs:
         *,
         xla: bool = False,
         fit: "OwnFit | None" = None,
+        streamed: bool = False,
     ) -> None:
         self.model = model
+        self._streamed = streamed and fit is None
         self.xla = xla and not model.run_eagerly
         model.jit_compile = self.xla
         self._train = train.on_host()
@@ -45,9 +50,25 @@ class FitEpochs:
         self._own_fit = fit
         build_variables(model, self._train, batch_size)
 
+    def order(self, seed: int, epoch: int) -> npt.NDArray[np.int64] | WindowOrder:
+        """The order in which a lineage sees the rows in its epoch `epoch` (from 0)."""
+        if self._streamed:
+            return WindowOrder(self._shape_of(self._train), seed, epoch)
+        return epoch_order(seed, epoch, self._train.count)
+
+    def _shape_of(self, rows: DeviceRows) -> WindowShape:
+        return WindowShape.of(rows.count, row_bytes_of(rows), self._batch_size)
+
+    def _batches(
+        self, rows: DeviceRows, order: npt.NDArray[np.int64] | WindowOrder, first_step: int = 0
+    ) -> keras.utils.PyDataset:
+        if isinstance(order, WindowOrder):
+            return _StreamedBatches(rows, order, self._batch_size, first_step)
+        return _Batches(rows, order[first_step * self._batch_size :], self._batch_size)
+
     def train(
         self,
-        order: npt.NDArray[np.int64],
+        order: npt.NDArray[np.int64] | WindowOrder,
         *,
         first_step: int = 0,
         between: Callable[[int], None] | None = None,
@@ -56,9 +77,9 @@ class FitEpochs:
 
         A `fit` of the user's own trains whole epochs: what it does inside one is not known.
         """
-        if self._own_fit is not None:
+        if self._own_fit is not None and not isinstance(order, WindowOrder):
             return self._own_fit.train(self._train, self._validation, order, self._batch_size)
-        batches = _Batches(self._train, order[first_step * self._batch_size :], self._batch_size)
+        batches = self._batches(self._train, order, first_step)
         settings: dict[str, Any] = {"epochs": 1, "shuffle": False, "verbose": 0}
         if between is not None:
             settings["callbacks"] = [_Between(between, first_step)]
@@ -70,7 +91,9 @@ class FitEpochs:
         """Metrics over the validation rows, named `val_…`; empty without validation rows."""
         if self._validation is None:
             return {}
-        batches = _Batches(self._validation, np.arange(self._validation.count), self._batch_size)
+        rows = self._validation
+        order = WindowOrder(self._shape_of(rows)) if self._streamed else np.arange(rows.count)
+        batches = self._batches(rows, order)
         logs = scalar_metrics(self.model.evaluate(batches, verbose=0, return_dict=True))
         return {f"val_{name}": value for name, value in logs.items()}
 
@@ -152,3 +175,26 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
     def __getitem__(self, number: int) -> tuple[Nested, ...]:
         chosen = self._order[number * self._batch_size : (number + 1) * self._batch_size]
         return self._rows.batch(lambda leaf, rows: leaf[rows], chosen)
+
+
+class _StreamedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
+    """Rows of files, a window in memory at a time: Keras asks for one batch after the other."""
+
+    def __init__(self, rows: DeviceRows, order: WindowOrder, batch_size: int, first_step: int) -> None:
+        super().__init__()
+        self._reader = WindowReader(rows, order.shape)
+        self._order = order
+        self._batch_size = batch_size
+        self._first_step = first_step
+        self._window: tuple[int, tuple[Nested, ...]] | None = None
+
+    def __len__(self) -> int:
+        return math.ceil(self._order.shape.rows / self._batch_size) - self._first_step
+
+    def __getitem__(self, number: int) -> tuple[Nested, ...]:
+        window, step = divmod(self._first_step + number, self._order.shape.window_rows // self._batch_size)
+        if self._window is None or self._window[0] != window:
+            self._window = (window, self._reader.read(self._order, window))
+        rows = slice(step * self._batch_size, (step + 1) * self._batch_size)
+        batch: tuple[Nested, ...] = keras.tree.map_structure(lambda leaf: leaf[rows], self._window[1])
+        return batch

@@ -39,7 +39,7 @@ class DeviceRows:
     sample_weight: Nested = None
 
     @classmethod
-    def place(
+    def place(  # noqa: PLR0913 - three parts of the rows, and what decides where they go
         cls,
         x: Nested,
         y: Nested,
@@ -47,6 +47,7 @@ class DeviceRows:
         *,
         class_weight: Mapping[int, float] | None = None,
         memory: int | None = None,
+        together: int = 0,
     ) -> "DeviceRows":
         """Copy arrays, memory-mapped or not, to the device.
 
@@ -56,6 +57,7 @@ class DeviceRows:
             sample_weight: one array for all targets, or one for each.
             class_weight: what the rows of each class count; classes that are not named count 1. As in Keras.
             memory: bytes that there are; the container's limit by default. Larger rows stay where they are.
+            together: bytes of all rows that these are in memory together with, and of these.
 
         Raises:
             ValueError: both weights are given, or class weights for several targets.
@@ -69,7 +71,7 @@ class DeviceRows:
             sample_weight = keras.tree.map_structure(lambda _: weights, y)
         rows = cls(*(_leaves(_as_keras_casts, part) for part in (x, y, sample_weight)))
         limit = memory_limit() if memory is None else memory
-        return rows.on_device() if rows_fit(rows.size, limit) else rows
+        return rows.on_device() if rows_fit(max(rows.size, together), limit) else rows
 
     def on_device(self) -> "DeviceRows":
         """All leaves as tensors; those that are stay what they are."""
@@ -109,7 +111,7 @@ def place_rows(rows: Rows, *, class_weight: Mapping[int, float] | None = None, m
     if class_weight is not None:
         by_class = class_sample_weights(rows.y, class_weight)
         weight = by_class if weight is None else by_class * weight
-    return DeviceRows.place(rows.x, rows.y, weight, memory=memory)
+    return DeviceRows.place(rows.x, rows.y, weight, memory=memory, together=rows.together)
 
 
 def class_sample_weights(y: Nested, class_weight: Mapping[int, float]) -> npt.NDArray[np.float32]:

@@ -33,7 +33,6 @@ from job.training.checkpoint import (
 )
 from job.training.compilation import CompileMode
 from job.training.engine import Epochs, Precision, open_engine
-from job.training.epochs import epoch_order
 from job.training.kept_engines import KeptEngines
 from job.training.progress import ProgressFiles
 from job.training.rows import DeviceRows
@@ -190,7 +189,7 @@ class _Trial:
     def _train_epoch(
         self, engine: Epochs, callbacks: keras.callbacks.CallbackList, progress: ProgressFiles
     ) -> dict[str, float]:
-        request, setting = self.request, self.setting
+        request = self.request
         epoch, first_step = self.state.epoch, self.state.step
 
         def between(step: int) -> None:
@@ -199,7 +198,7 @@ class _Trial:
 
         callbacks.on_epoch_begin(epoch)
         started = time.monotonic()
-        order = epoch_order(request.seed, epoch, setting.train.count)
+        order = engine.order(request.seed, epoch)
         logs = engine.train(order, first_step=first_step, between=between) | engine.validate()
         seconds = round(time.monotonic() - started, 3)
         # `fit` clears it when it begins; a callback sets it below.

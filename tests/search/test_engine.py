@@ -11,6 +11,7 @@ from job.training.engine import EngineChoice, choose_engine, computing_in, open_
 from job.training.epochs import CompiledEpochs, epoch_order
 from job.training.fit import FitEpochs, OwnFit
 from job.training.rows import DeviceRows
+from job.training.stream import StreamedEpochs
 
 ROWS = 40
 
@@ -61,7 +62,6 @@ def test_the_loop_is_chosen_where_nothing_speaks_against_it():
         pytest.param(lambda: model_of(run_eagerly=True), {}, "run eagerly", id="eager"),
         pytest.param(model_of, {"own_fit": print}, "hypermodel has a fit of its own", id="HyperModel.fit"),
         pytest.param(lambda: model_of(OwnFunction), {}, "overrides make_train_function", id="train function"),
-        pytest.param(model_of, {"memory": 899}, "300 bytes of rows are too large", id="memory"),
     ],
 )
 def test_fit_is_chosen_with_a_reason(model, arguments, reason):
@@ -69,6 +69,12 @@ def test_fit_is_chosen_with_a_reason(model, arguments, reason):
     choice = choose_engine(model(), 300, **{"memory": 900, **arguments})
     assert choice.engine == "fit"
     assert reason in choice.reason
+
+
+def test_rows_that_do_not_fit_are_streamed_with_a_reason():
+    """What is larger than a third of the memory is read window after window."""
+    reason = "300 bytes of rows are too large for 899 bytes of memory"
+    assert choose_engine(model_of(), 300, 899) == EngineChoice("stream", reason)
 
 
 def test_a_model_that_the_loop_cannot_trace_is_trained_by_fit(arrays):
@@ -100,7 +106,7 @@ def test_the_choice_is_announced_once(arrays):
 
 
 def test_rows_that_do_not_fit_stay_in_their_file(arrays, tmp_path):
-    """Rows too large for the memory stay mapped, train by `fit`, and give the metrics of rows that fit."""
+    """Rows too large for the memory stay mapped, are streamed, and give the metrics of rows that fit."""
     x, y = arrays
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
@@ -108,12 +114,13 @@ def test_rows_that_do_not_fit_stay_in_their_file(arrays, tmp_path):
     assert isinstance(large.x, np.memmap)
     assert large.size == ROWS * (3 * 4 + 8)
     engine = open_engine(model_of, large, large, 16, memory=1000)
-    assert isinstance(engine, FitEpochs)
+    assert isinstance(engine, StreamedEpochs)
     resident = DeviceRows.place(mapped, y)
     assert tf.is_tensor(resident.x)
     loop = open_engine(model_of, resident, resident, 16)
-    order = epoch_order(0, 0, ROWS)
-    assert engine.train(order) == pytest.approx(loop.train(order), rel=1e-5)
+    # So few rows are one window, of one block that is not full.
+    order = engine.order(0, 0)
+    assert engine.train(order) == pytest.approx(loop.train(order.within(0, ROWS)), rel=1e-5)
     assert engine.validate() == pytest.approx(loop.validate(), rel=1e-5)
 
 
