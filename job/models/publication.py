@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import keras
 
-from job.data import Preparation, Rescaling
+from job.data import Preparation, Rescaling, Standardisation
 from job.data.nested import Nested
 from job.records import Signature, TensorSignature
 
@@ -65,6 +65,13 @@ def _(preparation: Rescaling) -> tuple[Nested, Nested]:
     # Rescaling by 1 still casts: the core must not be handed the source's own dtype.
     scale = 1.0 if preparation.scale is None else preparation.scale
     return inputs, keras.layers.Rescaling(scale, dtype="float32", name="rescale")(inputs)
+
+
+@preparation_layers.register
+def _(preparation: Standardisation) -> tuple[Nested, Nested]:
+    inputs = keras.Input(preparation.input_shape, dtype=preparation.input_dtype, name="rows")
+    scale, offset = list(preparation.scale), list(preparation.offset)
+    return inputs, keras.layers.Rescaling(scale, offset=offset, dtype="float32", name="standardize")(inputs)
 
 
 def _as_float32(output: keras.KerasTensor) -> keras.KerasTensor:

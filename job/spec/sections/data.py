@@ -31,6 +31,6 @@ class DataSpec(Section):
     split: Literal["auto", "stratified", "random"] = "auto"
     """How fractions are drawn: `stratified` takes every class in proportion, `random` each row alike. `auto` is
     `stratified` for a classification and `random` for a regression. All are seeded."""
-    rescale: Literal["auto", "none"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
+    rescale: Literal["auto", "standardize", "none"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
     """What inputs are divided by, in training and inside the published model. `auto` brings images to [0, 1]
-    and leaves tables alone."""
+    and leaves arrays of rank 2 alone; `standardize` gives each of their features mean 0 and standard deviation 1."""
