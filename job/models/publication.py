@@ -43,13 +43,17 @@ def _published(configuration: dict[str, Any]) -> dict[str, Any]:
 
     A published model loads without this package; `job.evaluation` computes the others from predictions.
     """
-    metrics = configuration.get("metrics")
-    if isinstance(metrics, list):
-        metrics = [metric for metric in metrics if not (isinstance(metric, dict) and _is_ours(metric))]
-    return configuration | {"optimizer": None, "metrics": metrics}
+    kept = {
+        field: [metric for metric in metrics if not _is_ours(metric)]
+        for field in ("metrics", "weighted_metrics")
+        if isinstance(metrics := configuration.get(field), list)
+    }
+    return configuration | {"optimizer": None} | kept
 
 
-def _is_ours(serialized: dict[str, Any]) -> bool:
+def _is_ours(serialized: object) -> bool:
+    if not isinstance(serialized, dict):
+        return False
     return str(serialized.get("module")).split(".")[0] == __name__.split(".")[0]
 
 
