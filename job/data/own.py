@@ -14,10 +14,11 @@ from job.data.dataset import Dataset, Split
 from job.data.inputs import check_alike
 from job.data.nested import Nested, leaves, map_leaves
 from job.data.own_arrays import OwnPart
-from job.data.preparation import Preparation, choose_preparation
+from job.data.preparation import Preparation
 from job.data.row_files import RowFiles
 from job.data.source_rows import LabelledRows, Sources
 from job.data.splits import UndrawableError, draw_random, draw_stratified
+from job.data.standardisation import array_preparation
 from job.data.targets import decide_task, encode_targets, scale_notes, with_scale
 from job.errors import DataError
 from job.spec import DataSpec
@@ -270,7 +271,7 @@ def _map(path: Path) -> AnyArray:
 
 def _preparation(spec: DataSpec, x: Nested, train_rows: int) -> tuple[Preparation, str]:
     if isinstance(x, np.ndarray) and x.ndim >= _MATRIX and x.dtype.kind in _NUMBERS:
-        return choose_preparation(spec.rescale, x[:train_rows])
+        return array_preparation(spec.rescale, x[:train_rows])
     if spec.rescale not in {"auto", "none"}:
         raise DataError("data.rescale is for one array of numbers; the data code gives other inputs")
     names = _unique_names()
