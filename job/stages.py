@@ -3,6 +3,7 @@
 Importing this module imports TensorFlow; the pipeline does so only once there is something to do.
 """
 
+import contextlib
 import hashlib
 import platform
 import socket
@@ -26,9 +27,8 @@ from job.search.executors import Executor
 from job.search.trial_plan import TrialPlan
 from job.settings import Settings
 from job.spec import JobSpec
-from job.training.checkpoint import CheckpointError, read_state
+from job.training.checkpoint import CheckpointError, checkpoints_of, read_state
 from job.training.device import Device
-from job.training.trial import best_checkpoint, last_checkpoint
 from job.version import VERSION
 
 if TYPE_CHECKING:
@@ -124,22 +124,23 @@ class _DisplayObserver:
 
     def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
         self._display.trial_ended(
-            epochs=record.to_epoch - record.from_epoch, best_score=None if best is None else best.score
+            epochs=(record.to_epoch - record.from_epoch) * max(1, len(record.executions)),
+            best_score=None if best is None else best.score,
         )
 
 
 def _delete_checkpoints(folder: Path, trial_id: str) -> None:
-    last_checkpoint(folder, trial_id).unlink(missing_ok=True)
-    best_checkpoint(folder, trial_id).unlink(missing_ok=True)
+    for path in checkpoints_of(folder, trial_id):
+        path.unlink(missing_ok=True)
 
 
 def progress_of(folder: Path, trial_id: str) -> str:
-    """Names the state that a trial's last checkpoint holds; the same name for the same state, wherever it is read."""
-    try:
-        state = read_state(last_checkpoint(folder, trial_id))
-    except CheckpointError:
-        return "none"
-    return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+    """Names the state that a trial's last checkpoints hold; the same name for the same state, wherever it is read."""
+    states = []
+    for path in checkpoints_of(folder, trial_id, "last"):
+        with contextlib.suppress(CheckpointError):
+            states.append((path.name, read_state(path)))
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:16] if states else "none"
 
 
 def lineage_of(spec: JobSpec, settings: Settings, device: Device) -> Lineage:

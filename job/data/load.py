@@ -18,6 +18,7 @@ from job.data.arrays import (
     write_selections,
 )
 from job.data.dataset import Dataset, Split
+from job.data.folds import FoldFile, random_folds, stratified_folds
 from job.data.inputs import check_alike, check_inputs, check_lengths
 from job.data.labels import class_name, classes_of, encode, read_labels
 from job.data.pins import ObjectPins
@@ -74,7 +75,8 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
 
     `test_fraction` is a share of the source's own rows (`x`, or `x_train`); `validation_fraction` is a share of what
     the test split leaves of them. Rows that a file, `validation_source` or `test_source` gives count for
-    neither. Equal spec, seed and data give equal splits, on every machine.
+    neither. With `folds` no validation rows are kept apart: those that a file gives are among the training rows.
+    Equal spec, seed and data give equal splits, on every machine.
 
     Args:
         spec: the job spec's `data` section.
@@ -98,7 +100,13 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
         test=raw.test,
         train_rows=raw.train_rows,
         prepared=prepared,
-        files=RowFiles(x=prepared_file, y=_path(folder, "y", _BOTH), sample_weight=None, train_rows=raw.train_rows),
+        files=RowFiles(
+            x=prepared_file,
+            y=_path(folder, "y", _BOTH),
+            sample_weight=None,
+            train_rows=raw.train_rows,
+            folds=_write_folds(spec, raw.train_and_validation.y, seed, folder),
+        ),
         preparation=preparation,
         target=Target("classification", raw.class_names),
         fingerprint=raw.fingerprint,
@@ -115,7 +123,7 @@ def _read(spec: DataSpec, seed: int, folder: Path, pins: ObjectPins) -> _Raw:
     raw = _Raw(
         train_and_validation=_write_split(folder, _BOTH, dtype, divided.train, divided.validation),
         test=_write_split(folder, "test", dtype, divided.test),
-        train_rows=len(divided.train.y),
+        train_rows=len(divided.train.y) + (len(divided.validation.y) if spec.folds else 0),
         class_names=divided.class_names,
         fingerprint=fingerprint((name, array.values) for name, array in sources.named_arrays()),
         notes=divided.notes,
@@ -145,16 +153,41 @@ def _divide(sources: Sources, spec: DataSpec, seed: int) -> _Divided:
         train, test = _draw(train, "test", spec.test_fraction or DEFAULT_TEST_FRACTION, spec, seed)
     if sources.validation is not None:
         validation = encoded(sources.validation)
+    elif spec.folds is not None:
+        validation = _select(train, np.zeros(0, np.int64))
     else:
         fraction = spec.validation_fraction or DEFAULT_VALIDATION_FRACTION
         train, validation = _draw(train, "validation", fraction, spec, seed)
     names = tuple(class_name(value) for value in classes)
-    notes = list(sources.notes)
-    for split, part in (("training", train), ("validation", validation), ("test", test)):
-        missing = len(names) - len(np.unique(part.y))
-        if missing:
-            notes.append(f"{missing} of {len(names)} classes have no row in the {split} split")
+    notes = [*sources.notes, *_missing_classes(len(names), train, validation, test)]
+    if spec.folds is not None and sources.validation is not None:
+        notes.append(f"data.folds {spec.folds} divides the validation rows as well, with the training rows")
     return _Divided(train, validation, test, names, tuple(notes))
+
+
+def _missing_classes(classes: int, *parts: _Part) -> Iterator[str]:
+    for split, part in zip(("training", "validation", "test"), parts, strict=True):
+        missing = classes - len(np.unique(part.y))
+        # With folds there is no validation split.
+        if missing and len(part.y):
+            yield f"{missing} of {classes} classes have no row in the {split} split"
+
+
+def _write_folds(spec: DataSpec, codes: Codes, seed: int, folder: Path) -> FoldFile | None:
+    """Divide all rows but the test split's for cross-validation, if it is asked for."""
+    if spec.folds is None:
+        return None
+    try:
+        if spec.split == "stratified":
+            folds = stratified_folds(codes, spec.folds, seed=seed)
+        else:
+            folds = random_folds(len(codes), spec.folds, seed=seed)
+    except UndrawableError as error:
+        raise DataError(
+            f"{redact_text(spec.source)}: data.folds {spec.folds} is not possible: {error}",
+            advice="Give more rows, or fewer data.folds; data.split: random divides rows whatever their class.",
+        ) from error
+    return FoldFile.write(folder / "folds.npy", folds)
 
 
 def _draw(source: _Part, split: str, fraction: float, spec: DataSpec, seed: int) -> tuple[_Part, _Part]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.data.arrays import map_array
+from job.data.folds import FoldFile
 from job.data.nested import Nested, leaves, map_leaves
 
 
@@ -40,12 +41,15 @@ class RowFiles:
         x, y: paths, nested as the arrays are; `y` None where there are no targets.
         sample_weight: a path; None where all rows count alike.
         train_rows: how many of the rows are training rows.
+        folds: how the training rows, which are then all there are, are divided for cross-validation; None where they
+            are not.
     """
 
     x: Nested
     y: Nested
     sample_weight: Path | None
     train_rows: int
+    folds: FoldFile | None = None
 
     @property
     def size(self) -> int:

@@ -22,7 +22,7 @@ class TrialPlan:
     """What to train, on which files.
 
     Attributes:
-        files: the training rows and, after them, the validation rows.
+        files: the training rows and, after them, the validation rows; with `data.folds` all rows to divide.
         input_shape: of one prepared row of a single input.
         target: what is to be predicted.
         checkpoints, tensorboard: the folders that trials write to.
@@ -52,11 +52,11 @@ class TrialPlan:
         from job.training.trial import TrialSetting  # noqa: PLC0415
 
         timeout = self.spec.limits.trial_timeout
-        stopping = self.spec.early_stopping
+        stopping, folds = self.spec.early_stopping, self.files.folds
         return TrialSetting(
             hypermodel=self.hypermodel(),
             train=place_rows(self.files.open_train()),
-            validation=place_rows(self.files.open_validation()),
+            validation=None if folds is not None else place_rows(self.files.open_validation()),
             objective=self.objective,
             direction=self.direction,
             checkpoints=self.checkpoints,
@@ -66,6 +66,8 @@ class TrialPlan:
             kept=KeptEngines(),
             compile_mode=self.spec.training.compile,
             precision=self.spec.training.precision,
+            executions=self.spec.search.executions_per_trial,
+            folds=None if folds is None else folds.open(),
             early_stopping=None if stopping.patience is None else EarlyStopping(stopping.patience, stopping.min_delta),
         )
 

@@ -146,8 +146,28 @@ def test_rows_come_from_one_place(spec: JobSpec) -> Iterator[Finding]:
         yield Finding(("data", "test_fraction"), message)
 
 
+@check("data.folds", "data.validation_source", "data.validation_fraction")
+def folds_leave_no_validation_split(spec: JobSpec) -> Iterator[Finding]:
+    """With cross-validation every row is validated on in its turn."""
+    if spec.data.folds is None:
+        return
+    for field in ("validation_source", "validation_fraction"):
+        if getattr(spec.data, field) is not None:
+            message = "contradicts data.folds, which validates on every row in turn: keep one of the two"
+            yield Finding(("data", field), message)
+
+
+@check("data.folds", "retrain.on")
+def retraining_knows_no_folds(spec: JobSpec) -> Iterator[Finding]:
+    """`train` chooses between models by a validation split, which folds do not leave."""
+    if spec.data.folds is not None and spec.retrain.on == "train":
+        message = "expected train_and_validation: data.folds keeps no validation rows apart to choose between models by"
+        yield Finding(("retrain", "on"), message)
+
+
 @check(
     "data.source",
+    "data.folds",
     "data.validation_source",
     "data.validation_fraction",
     "data.test_source",
@@ -162,6 +182,7 @@ def fractions_leave_every_split_rows(spec: JobSpec) -> Iterator[Finding]:
         message = f"expected less than 1 together with data.test_fraction, which is {test}"
         yield Finding(("data", "validation_fraction"), message)
     elif data.source in DATASETS:
+        yield from _too_many_folds(data, DATASETS[data.source])
         yield from _empty_splits(data, DATASETS[data.source])
 
 
@@ -171,7 +192,7 @@ def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
     fractions = []
     if data.test_source is None and dataset.test_rows is None:
         fractions.append(("test", data.test_fraction or DEFAULT_TEST_FRACTION))
-    if data.validation_source is None:
+    if data.validation_source is None and data.folds is None:
         fractions.append(("validation", data.validation_fraction or DEFAULT_VALIDATION_FRACTION))
     for split, fraction in fractions:
         drawn = round(fraction * rows)
@@ -184,6 +205,13 @@ def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
             )
             yield Finding(("data", f"{split}_fraction"), message)
         rows -= drawn
+
+
+def _too_many_folds(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
+    most = dataset.rows // (dataset.classes if data.split == "stratified" else 1)
+    if data.folds is not None and data.folds > most:
+        message = f"expected at most {most}: {dataset.name} has {dataset.rows} rows, each class its share"
+        yield Finding(("data", "folds"), message)
 
 
 @check("early_stopping.patience", "early_stopping.min_delta")
@@ -251,6 +279,8 @@ CHECKS: tuple[Check, ...] = (
     test_source_is_npz,
     validation_rows_come_from_one_place,
     test_rows_come_from_one_place,
+    folds_leave_no_validation_split,
+    retraining_knows_no_folds,
     fractions_leave_every_split_rows,
     min_delta_has_a_use,
     seeds_need_a_validation_split,

@@ -83,7 +83,11 @@ class JobSpec(Section):
         points = (
             space_size(BUILDERS[self.model.builder].resolve(self.space)) if self.search.algorithm == "grid" else None
         )
-        return replace(self.search.planned(points), max_trials=self.limits.max_total_trials)
+        return replace(
+            self.search.planned(points),
+            max_trials=self.limits.max_total_trials,
+            executions=self.search.executions_per_trial * (self.data.folds or 1),
+        )
 
     def document(self) -> dict[str, Any]:
         """The resolved spec as plain JSON values; `JobSpec.model_validate` reads it back to an equal spec."""

@@ -55,7 +55,8 @@ class FitEpochs:
 
         A `fit` of the user's own trains whole epochs: what it does inside one is not known.
         """
-        batches = _Batches(self._train, order[first_step * self._batch_size :], self._batch_size)
+        numbers = self._train.in_order(order)
+        batches = _Batches(self._train, numbers[first_step * self._batch_size :], self._batch_size)
         settings: dict[str, Any] = {"epochs": 1, "shuffle": False, "verbose": 0}
         if between is not None and not self._has_own_fit:
             settings["callbacks"] = [_Between(between, first_step)]
@@ -68,7 +69,9 @@ class FitEpochs:
         """Metrics over the validation rows, named `val_…`; empty without validation rows."""
         if self._validation is None:
             return {}
-        batches = _Batches(self._validation, np.arange(self._validation.count), self._batch_size)
+        batches = _Batches(
+            self._validation, self._validation.in_order(np.arange(self._validation.count)), self._batch_size
+        )
         logs = scalar_metrics(self.model.evaluate(batches, verbose=0, return_dict=True))
         return {f"val_{name}": value for name, value in logs.items()}
 

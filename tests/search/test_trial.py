@@ -17,7 +17,7 @@ from job.records import TrialRequest
 from job.seeds import derive_seed
 from job.spaces import MLP
 from job.target import Target
-from job.training.checkpoint import LineageState, restore_checkpoint, save_checkpoint
+from job.training.checkpoint import LineageState, restore_checkpoint, take_checkpoint
 from job.training.epochs import DeviceRows
 from job.training.trial import (
     TrialSetting,
@@ -257,13 +257,13 @@ def test_a_checkpoint_of_another_architecture_is_refused(setting, tmp_path):
     """Variables of other shapes, or fewer of them, are never assigned."""
     model = build_model(setting.hypermodel, VALUES, 0)
     path = tmp_path / "other.npz"
-    save_checkpoint(path, build_model(setting.hypermodel, VALUES | {"units": 8}, 0), LineageState(epoch=2))
+    take_checkpoint(build_model(setting.hypermodel, VALUES | {"units": 8}, 0), LineageState(epoch=2)).write(path)
     before = [variable.numpy() for variable in model.variables]
     with pytest.raises(ValueError, match=r"other\.npz holds a model of another architecture"):
         restore_checkpoint(path, model)
     assert all((variable.numpy() == kept).all() for variable, kept in zip(model.variables, before, strict=True))
     mlp = MlpHyperModel({}, input_shape=(4, 4), target=THREE_CLASSES)
-    save_checkpoint(path, build_model(mlp, VALUES, 0), LineageState(epoch=2))
+    take_checkpoint(build_model(mlp, VALUES, 0), LineageState(epoch=2)).write(path)
     with pytest.raises(ValueError, match="another architecture"):
         restore_checkpoint(path, model)
 
@@ -272,7 +272,7 @@ def test_a_checkpoint_brings_back_the_state(setting, tmp_path):
     """Epoch, best score and best epoch come back as they were saved, and no temporary file is left."""
     model = build_model(setting.hypermodel, VALUES, 0)
     state = LineageState(epoch=4, best_score=0.1 + 0.2, best_epoch=3)
-    save_checkpoint(tmp_path / "folder" / "some.npz", model, state)
+    take_checkpoint(model, state).write(tmp_path / "folder" / "some.npz")
     assert restore_checkpoint(tmp_path / "folder" / "some.npz", model) == state
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["some.npz"]
 

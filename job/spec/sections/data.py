@@ -21,6 +21,9 @@ class DataSpec(Section):
     """An `.npz` file with `x` and `y` to validate on, instead of a share of the rows."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
     """The share of the training rows to validate on; 0.2 where nothing else gives the validation rows."""
+    folds: int | None = Field(default=None, ge=2)
+    """Cross-validation: every configuration is trained so many times, each time scored on another part of the rows that
+    are not the test split's. Its score is the mean."""
     test_source: str | None = Field(default=None, min_length=1)
     """An `.npz` file with `x` and `y` to test on, instead of a share of the rows."""
     test_fraction: float | None = Field(default=None, gt=0, lt=1)

@@ -32,6 +32,9 @@ class SearchSpec(Section):
     """Epochs of a configuration that is trained to the end."""
     max_trials: int | None = Field(default=None, ge=1)
     """How many trials `random` and `bayesian` run (20 where nothing is said), and `grid` at most (all points)."""
+    executions_per_trial: int = Field(default=1, ge=1)
+    """With how many fresh seeds every configuration is trained; its score is the mean of theirs. With `data.folds` each
+    of them is trained on every fold."""
     factor: int = Field(default=3, ge=2)
     """How many configurations of a rung compete for one place in the next."""
     hyperband_iterations: int = Field(default=1, ge=1)
