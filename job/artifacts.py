@@ -12,10 +12,11 @@ from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.models import signature_of
 from job.publish import Publication
-from job.records import Lineage, Manifest, Scores, SearchResult
+from job.records import Lineage, Manifest, Scores, SearchResult, execution_bests, mean_and_deviation
 from job.report.summary import summary_of
 from job.retrain import TrainedModel
 from job.spec import JobSpec
+from job.spec.sections import COMPOSITE
 from job.target import Task
 
 # Built-in classifiers answer with logits. What a user's own model answers with only its author knows.
@@ -71,7 +72,11 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         data=results.dataset.summary(),
         model=results.trained.description,
         best_hyperparameters=search.best.hyperparameters,
-        scores=Scores(validation=validation_scores(search), test=results.evaluation.scores),
+        scores=Scores(
+            validation=validation_scores(search),
+            deviation=validation_deviations(search),
+            test=results.evaluation.scores,
+        ),
         search=search.totals,
         signature=signature_of(results.trained.model, target.class_names, _OUTPUT_KINDS[target.task]),
         lineage=results.lineage,
@@ -84,20 +89,30 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
 
 
 def validation_scores(search: SearchResult) -> dict[str, float]:
-    """The validation metrics of the best configuration at its best epoch, whichever of its rungs trained that."""
-    best = search.best
-    for trial in search.trials:
-        same = (trial.iteration, trial.bracket, trial.index) == (best.iteration, best.bracket, best.index)
-        if same and best.best_epoch is not None and trial.from_epoch < best.best_epoch <= trial.to_epoch:
-            logs = trial.executions[0].epochs[best.best_epoch - trial.from_epoch - 1]
-            return {name: value for name, value in logs.items() if name.startswith("val_")}
-    return {}
+    """The validation metrics of the best configuration at its best epoch, whichever of its rungs trained that.
+
+    Of several executions each has a best epoch of its own; these are the means.
+    """
+    return {name: mean for name, (mean, _) in _validation(search).items()}
+
+
+def validation_deviations(search: SearchResult) -> dict[str, float]:
+    """The sample standard deviation of each of these, where there are several executions; empty otherwise."""
+    return {name: deviation for name, (_, deviation) in _validation(search).items() if deviation is not None}
+
+
+def _validation(search: SearchResult) -> dict[str, tuple[float, float | None]]:
+    bests = execution_bests(search.trials, search.best, search.totals.objective, search.totals.direction)
+    names = [name for name in bests[0].logs if name.startswith("val_") or name == COMPOSITE] if bests else []
+    return {name: mean_and_deviation([best.logs[name] for best in bests]) for name in names}
 
 
 def _metrics(results: RunResults) -> dict[str, object]:
+    deviations = validation_deviations(results.search)
     return {
         "test": results.evaluation.report,
         "validation": validation_scores(results.search),
+        **({"validation_deviation": deviations} if deviations else {}),
         "best_trial": results.search.best.trial_id,
         "data": results.dataset.profile(),
     }

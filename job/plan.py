@@ -184,7 +184,6 @@ def _table_as_text(table: Table) -> str:
 
 def _overview(plan: Plan) -> Table:
     spec, schedule = plan.spec, plan.schedule
-    objective = objective_of(spec.search)
     dataset = DATASETS.get(spec.data.source)
     data = f" ({dataset.meaning}; {dataset.rows} rows, {dataset.classes} classes)" if dataset else ""
     limits = [
@@ -208,17 +207,33 @@ def _overview(plan: Plan) -> Table:
         ("run id", plan.run_id),
         ("data", f"{spec.data.source}{data}"),
         ("model", spec.model.builder),
-        ("objective", f"{objective.name} ({objective.direction})"),
+        ("objective", _objective_in_words(spec)),
         ("search", _search_in_words(spec, schedule)),
         ("configurations", f"{schedule.configurations} of {_points_in_words(plan.points)}"),
         ("trials", f"{schedule.trials}{cut}, {plan.trials_at_a_time} at a time"),
+        *((("trainings", _trainings_in_words(spec)),) if schedule.executions > 1 else ()),
         ("epochs", str(schedule.epochs)),
+        *((("sensitivity", "each hyperparameter varied around the best"),) if spec.search.sensitivity else ()),
         ("scratch disk", _disk_in_words(plan.disk)),
         *((("time limits", ", ".join(limits)),) if limits else ()),
         *((("stops early", " or ".join(stop)),) if stop else ()),
         ("retrain", f"on {spec.retrain.on}, {epochs}{seeds}"),
     ]
     return Table("Plan", ("what", "value"), tuple(rows))
+
+
+def _objective_in_words(spec: JobSpec) -> str:
+    objective, terms = objective_of(spec.search), spec.search.objective_terms
+    if not terms:
+        return f"{objective.name} ({objective.direction})"
+    signed = [f"{'+' if term.direction == 'min' else '-'} {term.weight:g} {term.name}" for term in terms]
+    return f"{' '.join(signed).removeprefix('+ ')} (min)"
+
+
+def _trainings_in_words(spec: JobSpec) -> str:
+    """How often each configuration is trained."""
+    parts = ((spec.search.executions_per_trial, "seeds"), (spec.data.folds or 1, "folds"))
+    return "each trial trains " + " on ".join(f"{count} {what}" for count, what in parts if count > 1)
 
 
 def _disk_in_words(disk: DiskNeeds) -> str:
@@ -243,7 +258,13 @@ def _points_in_words(points: int | None) -> str:
 
 def _search_table(schedule: Schedule) -> Table:
     rows = [
-        (str(bracket.number), str(number), str(rung.size), f"{rung.from_epoch} to {rung.to_epoch}", str(rung.epochs))
+        (
+            str(bracket.number),
+            str(number),
+            str(rung.size),
+            f"{rung.from_epoch} to {rung.to_epoch}",
+            str(schedule.executions * rung.epochs),
+        )
         for bracket in _brackets(schedule)
         for number, rung in enumerate(bracket.rungs)
     ]

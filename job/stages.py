@@ -110,6 +110,7 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
         compile_mode=spec.training.compile,
         precision=spec.training.precision,
         checkpoint_interval=spec.limits.checkpoint_interval.total_seconds(),
+        terms=spec.search.objective_terms,
     ).run()
 
 

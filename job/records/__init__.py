@@ -4,6 +4,7 @@ Objects written years ago must stay readable: fields are only ever added, with a
 """
 
 from job.records.holding import AttemptMarker, HolderDeath, Lease
+from job.records.lineages import ExecutionBest, execution_bests, mean_and_deviation
 from job.records.record import Direction, FailureKind, Hyperparameters, HyperparameterValue, Record
 from job.records.runs import (
     Artifact,
@@ -40,6 +41,7 @@ __all__ = [
     "Direction",
     "EngineChoices",
     "Execution",
+    "ExecutionBest",
     "Failure",
     "FailureKind",
     "HolderDeath",
@@ -64,5 +66,7 @@ __all__ = [
     "TrialRequest",
     "artifact_of",
     "best_first",
+    "execution_bests",
     "hyperparameters_of",
+    "mean_and_deviation",
 ]

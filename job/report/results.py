@@ -90,6 +90,9 @@ def stated_direction(store: ObjectStore, prefix: str) -> Direction:
         objective = json.loads(store.get(prefix + SPEC).data)["search"]["objective"]
     except (ObjectNotFoundError, ValueError, KeyError, TypeError):
         return "max"
+    if isinstance(objective, list):
+        # Of a weighted sum less is better.
+        return "min"
     if isinstance(objective, dict):
         return "min" if objective.get("direction") == "min" else "max"
     return "min" if str(objective).endswith("loss") else "max"

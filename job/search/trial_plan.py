@@ -66,6 +66,7 @@ class TrialPlan:
             kept=KeptEngines(),
             compile_mode=self.spec.training.compile,
             precision=self.spec.training.precision,
+            terms=self.spec.search.objective_terms,
             executions=self.spec.search.executions_per_trial,
             folds=None if folds is None else folds.open(),
             early_stopping=None if stopping.patience is None else EarlyStopping(stopping.patience, stopping.min_delta),

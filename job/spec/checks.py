@@ -8,8 +8,17 @@ from typing import Literal
 from job.spec.datasets import DATASETS, UNSUPPORTED_DATASETS, BuiltinDataset
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
+from job.spec.fold_checks import FOLD_CHECKS
 from job.spec.model import JobSpec
-from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec, Objective, SearchSpec
+from job.spec.sections import (
+    COMPOSITE,
+    DEFAULT_TEST_FRACTION,
+    DEFAULT_VALIDATION_FRACTION,
+    DataSpec,
+    Objective,
+    SearchSpec,
+    WeightedObjective,
+)
 from job.spec.space_checks import SPACE_CHECKS
 
 # What a built-in classifier logs after every epoch, and which way is better.
@@ -31,6 +40,8 @@ _TAG_CHARACTERS_IN_WORDS = "letters, digits, spaces and + - = . _ : / @"
 
 def objective_of(search: SearchSpec) -> Objective:
     """The objective with its direction; of a metric that is not known, more is better."""
+    if isinstance(search.objective, tuple):
+        return Objective(name=COMPOSITE, direction="min")
     if isinstance(search.objective, Objective):
         return search.objective
     return Objective(name=search.objective, direction=CLASSIFICATION_METRICS.get(search.objective, "max"))
@@ -40,6 +51,9 @@ def objective_of(search: SearchSpec) -> Objective:
 def objective_exists(spec: JobSpec) -> Iterator[Finding]:
     """The objective is a metric that the task logs, and its direction is that metric's."""
     objective = spec.search.objective
+    if isinstance(objective, tuple):
+        yield from _terms_exist(objective, spec.model.builder)
+        return
     name = objective.name if isinstance(objective, Objective) else objective
     path = ("search", "objective", "name") if isinstance(objective, Objective) else ("search", "objective")
     direction = CLASSIFICATION_METRICS.get(name)
@@ -50,6 +64,20 @@ def objective_exists(spec: JobSpec) -> Iterator[Finding]:
         yield Finding(path, f"expected a metric of a classification by builder {spec.model.builder}: {known}{hint}")
     elif isinstance(objective, Objective) and objective.direction != direction:
         yield Finding(("search", "objective", "direction"), f"expected {direction} for {name}")
+
+
+def _terms_exist(terms: tuple[WeightedObjective, ...], builder: str) -> Iterator[Finding]:
+    """The same of each metric of a weighted sum, and each stands in it once."""
+    for number, term in enumerate(terms):
+        path = ("search", "objective", number)
+        direction = CLASSIFICATION_METRICS.get(term.name)
+        if direction is None:
+            known = listed(tuple(CLASSIFICATION_METRICS), "or")
+            yield Finding((*path, "name"), f"expected a metric of a classification by builder {builder}: {known}")
+        elif term.direction != direction:
+            yield Finding((*path, "direction"), f"expected {direction} for {term.name}")
+        if term.name in {other.name for other in terms[:number]}:
+            yield Finding((*path, "name"), f"expected each metric once: {term.name} stands in the sum already")
 
 
 # The fields that only some algorithms know.
@@ -146,29 +174,10 @@ def test_rows_come_from_one_place(spec: JobSpec) -> Iterator[Finding]:
         yield Finding(("data", "test_fraction"), message)
 
 
-@check("data.folds", "data.validation_source", "data.validation_fraction")
-def folds_leave_no_validation_split(spec: JobSpec) -> Iterator[Finding]:
-    """With cross-validation every row is validated on in its turn."""
-    if spec.data.folds is None:
-        return
-    for field in ("validation_source", "validation_fraction"):
-        if getattr(spec.data, field) is not None:
-            message = "contradicts data.folds, which validates on every row in turn: keep one of the two"
-            yield Finding(("data", field), message)
-
-
-@check("data.folds", "retrain.on")
-def retraining_knows_no_folds(spec: JobSpec) -> Iterator[Finding]:
-    """`train` chooses between models by a validation split, which folds do not leave."""
-    if spec.data.folds is not None and spec.retrain.on == "train":
-        message = "expected train_and_validation: data.folds keeps no validation rows apart to choose between models by"
-        yield Finding(("retrain", "on"), message)
-
-
 @check(
     "data.source",
-    "data.folds",
     "data.validation_source",
+    "data.folds",
     "data.validation_fraction",
     "data.test_source",
     "data.test_fraction",
@@ -182,7 +191,6 @@ def fractions_leave_every_split_rows(spec: JobSpec) -> Iterator[Finding]:
         message = f"expected less than 1 together with data.test_fraction, which is {test}"
         yield Finding(("data", "validation_fraction"), message)
     elif data.source in DATASETS:
-        yield from _too_many_folds(data, DATASETS[data.source])
         yield from _empty_splits(data, DATASETS[data.source])
 
 
@@ -205,13 +213,6 @@ def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
             )
             yield Finding(("data", f"{split}_fraction"), message)
         rows -= drawn
-
-
-def _too_many_folds(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
-    most = dataset.rows // (dataset.classes if data.split == "stratified" else 1)
-    if data.folds is not None and data.folds > most:
-        message = f"expected at most {most}: {dataset.name} has {dataset.rows} rows, each class its share"
-        yield Finding(("data", "folds"), message)
 
 
 @check("early_stopping.patience", "early_stopping.min_delta")
@@ -279,8 +280,7 @@ CHECKS: tuple[Check, ...] = (
     test_source_is_npz,
     validation_rows_come_from_one_place,
     test_rows_come_from_one_place,
-    folds_leave_no_validation_split,
-    retraining_knows_no_folds,
+    *FOLD_CHECKS,
     fractions_leave_every_split_rows,
     min_delta_has_a_use,
     seeds_need_a_validation_split,

@@ -27,6 +27,7 @@ from job.training.checkpoint import (
 )
 from job.training.engine import Epochs, open_engine
 from job.training.epochs import epoch_order
+from job.training.objective import with_objective
 from job.training.progress import ProgressFiles
 from job.training.rows import DeviceRows
 from job.training.stopping import better
@@ -205,6 +206,7 @@ class Lineage:
         started = time.monotonic()
         order = epoch_order(self.seed, epoch, rows)
         logs = engine.train(order, first_step=first_step, between=between) | engine.validate()
+        logs = with_objective(logs, self.setting.terms)
         seconds = round(time.monotonic() - started, 3)
         # `fit` clears it when it begins; a callback sets it below.
         engine.model.stop_training = False

@@ -4,7 +4,6 @@ import gc
 import math
 import os
 import socket
-import statistics
 import time
 import traceback
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +13,7 @@ import keras_tuner
 from job.disk import disk_full, is_disk_full
 from job.errors import JobError
 from job.logs import bound, get_logger
-from job.records import FailureKind, TrialRecord, TrialRequest
+from job.records import FailureKind, TrialRecord, TrialRequest, mean_and_deviation
 from job.training.building import build_model
 from job.training.checkpoint import best_checkpoint, last_checkpoint
 from job.training.lineage import DivergedError, Lineage, TrialTimeoutError
@@ -59,12 +58,13 @@ class _Trial:
         scores = [one.state.best_score for one in self.lineages if one.state.best_score is not None]
         best_epochs = [one.state.best_epoch for one in self.lineages if one.state.best_epoch is not None]
         is_scored = failure is None and bool(scores)
+        score, deviation = mean_and_deviation(scores) if is_scored else (None, None)
         return TrialRecord(
             **{name: getattr(request, name) for name in request.__slots__ if name != "seed"},
             status="completed" if failure is None else "failed",
-            score=statistics.fmean(scores) if is_scored else None,
-            deviation=statistics.stdev(scores) if is_scored and len(scores) > 1 else None,
-            best_epoch=math.floor(statistics.fmean(best_epochs) + 0.5) if is_scored else None,
+            score=score,
+            deviation=deviation,
+            best_epoch=math.floor(mean_and_deviation([*map(float, best_epochs)])[0] + 0.5) if is_scored else None,
             executions=tuple(lineage.execution() for lineage in self.lineages),
             failure=failure,
             error=error,

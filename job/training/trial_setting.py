@@ -10,6 +10,7 @@ from job.data.folds import Folds
 from job.models import TunableModel
 from job.records import Direction, TrialRequest
 from job.seeds import derive_seed
+from job.spec.sections import WeightedObjective
 from job.training.checkpoint import execution_name
 from job.training.compilation import CompileMode
 from job.training.engine import Precision
@@ -35,6 +36,7 @@ class TrialSetting:
             trial, not of batches; what they keep for themselves does not survive promotion, and what they set up or
             change at the end of training is not in the checkpoints.
         kept: the engines of this process's earlier trials; None to build each anew.
+        terms: what the objective is the weighted sum of; empty where it is a metric.
         executions: how many fresh seeds a configuration is trained with.
         folds: each seed is trained on every fold of these rows; None where there are none.
     """
@@ -53,6 +55,7 @@ class TrialSetting:
     early_stopping: EarlyStopping | None = None
     callbacks: Callable[[TrialRequest], Sequence[keras.callbacks.Callback]] | None = None
     kept: KeptEngines | None = None
+    terms: tuple[WeightedObjective, ...] = ()
     executions: int = 1
     folds: Folds | None = None
 

@@ -3,11 +3,12 @@
 from job.spec.sections.data import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec
 from job.spec.sections.model import ModelSpec
 from job.spec.sections.run import LimitsSpec, LogsSpec, StorageSpec
-from job.spec.sections.search import Objective, SearchSpec, StopSpec
+from job.spec.sections.search import COMPOSITE, Objective, SearchSpec, StopSpec, WeightedObjective
 from job.spec.sections.section import Section
 from job.spec.sections.training import EarlyStoppingSpec, ResourcesSpec, RetrainSpec, TrainingSpec
 
 __all__ = [
+    "COMPOSITE",
     "DEFAULT_TEST_FRACTION",
     "DEFAULT_VALIDATION_FRACTION",
     "DataSpec",
@@ -23,4 +24,5 @@ __all__ = [
     "StopSpec",
     "StorageSpec",
     "TrainingSpec",
+    "WeightedObjective",
 ]
