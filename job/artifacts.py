@@ -12,7 +12,7 @@ from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.models import signature_of
 from job.publish import Publication
-from job.records import Lineage, Manifest, Scores, SearchResult, execution_bests, mean_and_deviation
+from job.records import Lineage, Manifest, Scores, SearchResult, Sensitivity, execution_bests, mean_and_deviation
 from job.report.summary import summary_of
 from job.retrain import TrainedModel
 from job.spec import JobSpec
@@ -38,6 +38,7 @@ class RunResults:
     evaluation: Evaluation
     lineage: Lineage
     started_at: datetime
+    sensitivity: Sensitivity | None = None
 
 
 def write_artifacts(results: RunResults, publication: Publication, scratch: Path) -> None:
@@ -48,6 +49,8 @@ def write_artifacts(results: RunResults, publication: Publication, scratch: Path
     publication.write_file(layout.MODEL_KERAS, model_file)
     publication.write_json(layout.BEST_HYPERPARAMETERS, results.search.best.hyperparameters)
     publication.write_json(layout.METRICS, _metrics(results))
+    if results.sensitivity is not None:
+        publication.write(layout.SENSITIVITY, results.sensitivity.to_json())
     publication.write(layout.TRIALS_TABLE, b"".join(trial.to_json_line() for trial in results.search.trials))
     tensorboard = scratch / "tensorboard"
     for path in sorted(p for p in tensorboard.rglob("*") if p.is_file()):
@@ -57,7 +60,7 @@ def write_artifacts(results: RunResults, publication: Publication, scratch: Path
 def write_summary(results: RunResults, publication: Publication, seconds: Mapping[str, float]) -> None:
     """Write the page for people."""
     manifest = manifest_of(results, publication, seconds)
-    text = summary_of(manifest, results.search.trials, publication.url(layout.MODEL_KERAS))
+    text = summary_of(manifest, results.search.trials, publication.url(layout.MODEL_KERAS), results.sensitivity)
     publication.write(layout.SUMMARY, text.encode())
 
 
@@ -109,10 +112,13 @@ def _validation(search: SearchResult) -> dict[str, tuple[float, float | None]]:
 
 def _metrics(results: RunResults) -> dict[str, object]:
     deviations = validation_deviations(results.search)
+    measured = () if results.sensitivity is None else results.sensitivity.hyperparameters
+    effects = {one.name: one.effect for one in measured}
     return {
         "test": results.evaluation.report,
         "validation": validation_scores(results.search),
         **({"validation_deviation": deviations} if deviations else {}),
         "best_trial": results.search.best.trial_id,
         "data": results.dataset.profile(),
+        **({"sensitivity": effects} if effects else {}),
     }

@@ -4,6 +4,7 @@ What needs TensorFlow is imported only once it is known that there is something 
 """
 
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -122,6 +123,7 @@ def _tune(run: Run) -> None:
             from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured now
 
             state.pin_inputs(stages.inputs_of(run.spec, dataset, pins.read, device))
+            began = time.monotonic()
             with _attempts(run, partial(stages.progress_of, plan.checkpoints)) as attempts:
                 known = _known(uploads, attempts)
 
@@ -139,6 +141,16 @@ def _tune(run: Run) -> None:
                     starting=attempts.starting,
                     used_before=run.lease.elapsed_before,
                 )
+                sensitivity = stages.sensitivity(
+                    run.spec,
+                    plan,
+                    executor,
+                    result,
+                    known=known,
+                    store_record=store_record,
+                    starting=attempts.starting,
+                    seconds_used=lambda: run.lease.elapsed_before + time.monotonic() - began,
+                )
             uploads.flush()
         with run.stage("retrain"):
             trained = stages.retrain(run.spec, dataset, plan, result)
@@ -152,6 +164,7 @@ def _tune(run: Run) -> None:
         evaluation=evaluation,
         lineage=stages.lineage_of(run.spec, run.settings, device),
         started_at=run.started_at,
+        sensitivity=sensitivity,
     )
     with run.stage("publish"):
         uploads.through_outage(lambda: artifacts.write_artifacts(results, run.publication, run.scratch.folder))

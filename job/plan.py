@@ -6,7 +6,15 @@ from typing import Any
 
 from job.disk import size_in_words
 from job.disk_needs import DiskNeeds, disk_needs, known_shape
-from job.layout import FAILURE, RUN_ENTRIES, TENSORBOARD_FOLDER, RunLayout, latest_key
+from job.layout import (
+    FAILURE,
+    RUN_ENTRIES,
+    SENSITIVITY,
+    SENSITIVITY_FOLDER,
+    TENSORBOARD_FOLDER,
+    RunLayout,
+    latest_key,
+)
 from job.resources import Resources, available_resources
 from job.schedule import Bracket, Schedule
 from job.slots import slot_count
@@ -91,8 +99,11 @@ def make_plan(spec: JobSpec, run_id: str | None = None, resources: Resources | N
 def _written(spec: JobSpec, run_id: str) -> list[tuple[str, str]]:
     root = spec.output.rstrip("/") + "/"
     run = RunLayout(spec.name, run_id)
-    skipped = {FAILURE} | (set() if spec.logs.tensorboard else {TENSORBOARD_FOLDER})
-    entries = [(root + run.key(one.key), one.meaning) for one in RUN_ENTRIES if one.key not in skipped]
+    skipped = [FAILURE]
+    skipped += [] if spec.logs.tensorboard else [TENSORBOARD_FOLDER]
+    skipped += [] if spec.search.sensitivity else [SENSITIVITY, SENSITIVITY_FOLDER]
+    # A folder stands for all that is in it.
+    entries = [(root + run.key(one.key), one.meaning) for one in RUN_ENTRIES if not one.key.startswith(tuple(skipped))]
     pointer = (root + latest_key(spec.name), "points to the newest published run")
     return [*entries, pointer]
 

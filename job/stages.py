@@ -17,13 +17,24 @@ import keras_tuner
 from job.data import Dataset
 from job.evaluation import Evaluation
 from job.evaluation import evaluate as evaluate_model
+from job.layout import is_variation
 from job.models import TunableModel
 from job.progress import SearchDisplay
-from job.records import EngineChoices, Inputs, Lineage, SearchResult, SourceObject, TrialRecord, TrialRequest
+from job.records import (
+    EngineChoices,
+    Inputs,
+    Lineage,
+    SearchResult,
+    Sensitivity,
+    SourceObject,
+    TrialRecord,
+    TrialRequest,
+)
 from job.retrain import Retraining, TrainedModel
 from job.search.algorithms import make_oracle, search_limits
 from job.search.driver import Driver
 from job.search.executors import Executor
+from job.search.sensitivity import VariationRunner, measure_sensitivity
 from job.search.trial_plan import TrialPlan
 from job.settings import Settings
 from job.spec import JobSpec
@@ -41,6 +52,7 @@ __all__ = [
     "progress_of",
     "retrain",
     "search",
+    "sensitivity",
     "versions",
 ]
 
@@ -81,6 +93,8 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
     Raises:
         SearchFailedError: no usable trial.
     """
+    # Those of the best trial's variations are no part of the search.
+    known = {trial_id: record for trial_id, record in known.items() if not is_variation(trial_id)}
     schedule = spec.planned()
     objective = keras_tuner.Objective(plan.objective, plan.direction)
     with SearchDisplay(console, planned_trials=schedule.trials, planned_epochs=schedule.epochs) as display:
@@ -96,6 +110,44 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
             used_before=used_before,
         )
         return driver.run()
+
+
+def sensitivity(  # noqa: PLR0913 - see `search`
+    spec: JobSpec,
+    plan: TrialPlan,
+    executor: Executor,
+    result: SearchResult,
+    *,
+    known: Mapping[str, TrialRecord],
+    store_record: Callable[[TrialRecord], None],
+    starting: Callable[[TrialRequest], None] = lambda _: None,
+    seconds_used: Callable[[], float] = lambda: 0.0,
+) -> Sensitivity | None:
+    """Vary each hyperparameter around the search's best, if the spec asks for it; see `job.search.sensitivity`.
+
+    Args:
+        spec: which hyperparameters, and `limits`.
+        plan: what the executor's workers train.
+        executor: where variations are trained; what is under way in it is given up.
+        result: what the search came to.
+        known: records of earlier starts of this run.
+        store_record: keeps each new record.
+        starting: told of each attempt before it starts.
+        seconds_used: of `limits.timeout`, so far.
+    """
+    if not spec.search.sensitivity:
+        return None
+    timeout = spec.limits.timeout
+    runner = VariationRunner(
+        executor,
+        max_retries=spec.limits.max_retries_per_trial,
+        known=known,
+        store_record=store_record,
+        starting=starting,
+        discard=lambda trial_id: _delete_checkpoints(plan.checkpoints, trial_id),
+        is_time_up=lambda: timeout is not None and seconds_used() >= timeout.total_seconds(),
+    )
+    return measure_sensitivity(result, frozen_space(plan.hypermodel()), spec.seed, runner)
 
 
 def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResult) -> TrainedModel:

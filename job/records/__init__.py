@@ -23,6 +23,7 @@ from job.records.runs import (
     TensorSignature,
     artifact_of,
 )
+from job.records.sensitivity import HyperparameterEffect, Sensitivity, Variation
 from job.records.trials import (
     Execution,
     RungShortfall,
@@ -45,6 +46,7 @@ __all__ = [
     "Failure",
     "FailureKind",
     "HolderDeath",
+    "HyperparameterEffect",
     "HyperparameterValue",
     "Hyperparameters",
     "Inputs",
@@ -58,12 +60,14 @@ __all__ = [
     "Scores",
     "SearchResult",
     "SearchTotals",
+    "Sensitivity",
     "Signature",
     "SourceObject",
     "SplitSummary",
     "TensorSignature",
     "TrialRecord",
     "TrialRequest",
+    "Variation",
     "artifact_of",
     "best_first",
     "execution_bests",

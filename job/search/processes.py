@@ -188,6 +188,13 @@ class ProcessExecutor:
         slot.clear()
         return record
 
+    def abandon(self) -> None:
+        """End the workers of all attempts under way; others take their place."""
+        for slot in self._slots:
+            if slot.request is not None:
+                slot.clear()
+                slot.replace_worker()
+
     def _record_of(self, slot: _Slot) -> TrialRecord:
         if slot.future is None or slot.request is None:
             raise RuntimeError("the slot is free")

@@ -66,7 +66,7 @@ class AddressedSampler:
     def _sample(self, address: tuple[int, ...], attempt: int) -> Hyperparameters:
         values: Hyperparameters = {}
         for entry in self._entries:
-            if _is_active(entry, values):
+            if is_active(entry, values):
                 seed = derive_seed(self._seed, "sample", *address, attempt, entry.name)
                 values[entry.name] = entry.random_sample(seed)
         return values
@@ -97,14 +97,15 @@ def _points_from(entries: list[hp_types.HyperParameter], values: Hyperparameters
         yield dict(values)
         return
     entry, *others = entries
-    if not _is_active(entry, values):
+    if not is_active(entry, values):
         yield from _points_from(others, values)
         return
-    for value in _values(entry):
+    for value in values_of(entry):
         yield from _points_from(others, {**values, entry.name: value})
 
 
-def _is_active(entry: hp_types.HyperParameter, values: Hyperparameters) -> bool:
+def is_active(entry: hp_types.HyperParameter, values: Hyperparameters) -> bool:
+    """Whether an entry is in force, given the values of those that it depends on."""
     return all(condition.is_active(values) for condition in entry.conditions)
 
 
@@ -113,7 +114,8 @@ def point_key(values: Hyperparameters) -> _Key:
     return tuple(sorted(values.items()))
 
 
-def _values(entry: hp_types.HyperParameter) -> list[HyperparameterValue]:
+def values_of(entry: hp_types.HyperParameter) -> list[HyperparameterValue]:
+    """All values of a finite entry, in its order; of a continuous one KerasTuner's ten samples."""
     if isinstance(entry, hp_types.Float) and entry.step is not None:
         return _float_values(entry)
     if not isinstance(entry, hp_types.Int):
