@@ -20,7 +20,7 @@ from job.resolve import resolve_spec
 from job.search.algorithms import make_oracle
 from job.settings import read_settings
 from job.spec import JobSpec
-from job.spec.checks import objective_of
+from job.spec.objectives import objective_of
 from job.spec.overrides import parse_assignment
 from job.stages import frozen_space
 from job.target import Target
@@ -36,7 +36,7 @@ def job_draws(spec: JobSpec) -> FirstRungs:
         spec: a Hyperband search; of several iterations the first counts.
     """
     hypermodel = BUILDER_CLASSES[spec.model.builder](spec.space, input_shape=_ANY_SHAPE, target=_ANY_TARGET)
-    wanted = objective_of(spec.search)
+    wanted = objective_of(spec.search, _ANY_TARGET)
     oracle = make_oracle(spec, keras_tuner.Objective(wanted.name, wanted.direction), frozen_space(hypermodel), {})
     found: dict[int, dict[int, dict[str, Any]]] = {}
     while (trial := oracle.create_trial("draws")).status == TrialStatus.RUNNING:

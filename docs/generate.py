@@ -19,11 +19,11 @@ from job import layout, records
 from job.errors import ERRORS_WITH_EXIT_CODES, EXIT_DONE, EXIT_UNFORESEEN, EXIT_USAGE
 from job.plan import values_in_words
 from job.settings import CONTROL_VARIABLES
-from job.spaces import BUILDERS, BooleanEntry, Builder, ChoiceEntry, FixedEntry, FloatEntry, IntEntry
+from job.spaces import BUILDERS, BooleanEntry, Builder, ChoiceEntry, Condition, FixedEntry, FloatEntry, IntEntry
 from job.spec import JobSpec, Objective
-from job.spec.checks import CLASSIFICATION_METRICS
 from job.spec.datasets import DATASETS
 from job.spec.fields import Place, field_place
+from job.spec.metrics import METRICS
 from job.spec.overrides import variable_name
 from job.spec.schema import spec_schema
 from job.spec.space_checks import accepted_in_words
@@ -117,10 +117,25 @@ def _sentence(field: FieldInfo) -> str:
 
 
 def _objectives() -> str:
-    rows = [(f"`{name}`", direction) for name, direction in CLASSIFICATION_METRICS.items()]
-    text = "As a mapping, `search.objective` has:"
+    rows = [
+        (
+            f"`{metric.name}`",
+            task,
+            "where it is asked for" if metric.asked_for else "always",
+            metric.direction,
+            metric.meaning,
+        )
+        for task, metrics in METRICS.items()
+        for metric in metrics
+    ]
     objective = _fields_table("search.objective.", Objective.model_fields.items())
-    return f"{text}\n\n{objective}\n\nThe objectives of a classification:\n\n{_table(('objective', 'better'), rows)}"
+    table = _table(("metric", "task", "logged", "better", "meaning"), rows)
+    return f"As a mapping, `search.objective` has:\n\n{objective}\n\n{_METRICS_INTRODUCTION}\n\n{table}"
+
+
+_METRICS_INTRODUCTION = """\
+An objective is a metric of validation rows, `val_` and one of these names (without it, of training rows). Naming one
+that is logged only where it is asked for asks for it, as `training.metrics` does."""
 
 
 def _datasets() -> str:
@@ -131,7 +146,7 @@ def _datasets() -> str:
             str(dataset.rows),
             "-" if dataset.test_rows is None else str(dataset.test_rows),
             " x ".join(map(str, dataset.shape)),
-            str(dataset.classes),
+            "-" if dataset.classes is None else str(dataset.classes),
             dataset.library,
         )
         for dataset in DATASETS.values()
@@ -167,16 +182,22 @@ def _builder(builder: Builder) -> str:
     rows = [
         (
             f"`{one.name}`",
-            values_in_words(one.entry),
-            "no" if isinstance(one.entry, FixedEntry) else f"yes, `{one.entry.type}`",
+            "-" if one.entry is None else values_in_words(one.entry),
+            "no" if one.entry is None or isinstance(one.entry, FixedEntry) else f"yes, `{one.entry.type}`",
             accepted_in_words(one),
-            one.meaning,
+            one.meaning if one.needs is None else f"{one.meaning}; needs {_condition(one.needs)}",
         )
         for one in builder.hyperparameters
     ]
     table = _table(("hyperparameter", "default", "searched by default", "accepted", "meaning"), rows)
     meaning = f"{_capitalised(builder.meaning)}. For {builder.rows_in_words}."
     return f"## Builder `{builder.name}`\n\n{meaning}\n\n{table}"
+
+
+def _condition(needs: Condition) -> str:
+    if needs.at_least is not None:
+        return f"`{needs.parent}` of at least {needs.at_least}"
+    return f"`{needs.parent}` {' or '.join(f'`{value}`' for value in needs.values)}"
 
 
 def environment_page() -> str:

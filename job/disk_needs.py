@@ -6,12 +6,12 @@ An estimate from above where it can be made: what is not known yet is None, and 
 import ast
 import math
 import zipfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from job.spaces import BUILDERS, AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry
+from job.spaces import BUILDERS
+from job.spaces.sizes import largest_weights
 from job.spec import JobSpec
 from job.spec.datasets import DATASETS
 
@@ -23,7 +23,7 @@ _VALUES_PER_WEIGHT = 3
 _CHECKPOINTS_PER_LINEAGE = 2
 # The search's best trial, which is kept, and the retraining's one lineage.
 _BEST = _RETRAINING = 1
-_DIGITS_BYTES = 8
+_NUMBER_BYTES = 8
 # `.npy` format 1 has a header length of two bytes, later ones of four; before it, a magic string and a version.
 _MAGIC_BYTES = 6
 _MAX_HEADER_BYTES = 1 << 16
@@ -36,13 +36,13 @@ class DataShape:
     Attributes:
         input_shape: of one row.
         item_bytes: of one value as it is in the source.
-        classes: how many labels there are; None where that is not known.
+        outputs: how many numbers a model answers with: one per class, or one; None where that is not known.
     """
 
     rows: int
     input_shape: tuple[int, ...]
     item_bytes: int
-    classes: int | None
+    outputs: int | None
 
     @property
     def values(self) -> int:
@@ -106,8 +106,9 @@ def known_shape(spec: JobSpec) -> DataShape | None:
     """What can be known of the data without reading it: built-in sets, and local `.npz` files by their headers."""
     dataset = DATASETS.get(spec.data.source)
     if dataset is not None:
-        item_bytes = _DIGITS_BYTES if dataset.library == "scikit-learn" else 1
-        return DataShape(dataset.rows + (dataset.test_rows or 0), dataset.shape, item_bytes, dataset.classes)
+        are_bytes = dataset.library == "keras.datasets" and dataset.task == "classification"
+        item_bytes = 1 if are_bytes else _NUMBER_BYTES
+        return DataShape(dataset.rows + (dataset.test_rows or 0), dataset.shape, item_bytes, dataset.classes or 1)
     if "://" in spec.data.source:
         return None
     return _shape_of_npz(Path(spec.data.source).expanduser())
@@ -115,12 +116,10 @@ def known_shape(spec: JobSpec) -> DataShape | None:
 
 def largest_model(spec: JobSpec, shape: DataShape) -> int | None:
     """Weights of the largest model of the space; None where that is not known."""
-    count = _WEIGHTS.get(spec.model.builder)
-    if count is None or shape.classes is None:
-        return None
     builder = BUILDERS[spec.model.builder]
-    searched = {name: _largest(entry) for name, entry in builder.resolve(spec.space).items()}
-    return count({**builder.constants(), **searched}, shape)
+    if shape.outputs is None or not builder.takes_rows_of(shape.input_shape):
+        return None
+    return largest_weights(builder, spec.space, shape.input_shape, shape.outputs)
 
 
 def _checkpoint_count(spec: JobSpec, trials_at_a_time: int) -> int:
@@ -128,31 +127,6 @@ def _checkpoint_count(spec: JobSpec, trials_at_a_time: int) -> int:
     waiting = max((bracket.rungs[0].size for _, bracket in spec.planned().runs() if len(bracket.rungs) > 1), default=0)
     lineages = spec.planned().executions * (waiting + trials_at_a_time + _BEST) + _RETRAINING
     return (_CHECKPOINTS_PER_LINEAGE if spec.data.folds is None else 1) * lineages
-
-
-def _mlp_weights(values: Mapping[str, object], shape: DataShape) -> int:
-    width, total = shape.values, 0
-    units, layers = int(str(values["units"])), int(str(values["hidden_layers"]))
-    for _ in range(layers):
-        total += (width + 1) * units
-        width = units
-    return total + (width + 1) * (shape.classes or 1)
-
-
-# By builder; what is not listed has a size that nobody has worked out.
-_WEIGHTS: dict[str, Callable[[Mapping[str, object], DataShape], int]] = {"mlp": _mlp_weights}
-
-
-def _largest(entry: AnyEntry) -> object:
-    match entry:
-        case FixedEntry():
-            return entry.value
-        case BooleanEntry():
-            return True
-        case ChoiceEntry():
-            return max(entry.values, key=lambda value: value if isinstance(value, int | float) else 0)
-        case _:
-            return entry.max_value
 
 
 def _shape_of_npz(path: Path) -> DataShape | None:
@@ -165,7 +139,7 @@ def _shape_of_npz(path: Path) -> DataShape | None:
             rows=sum(shape[0] for shape in shapes),
             input_shape=shapes[0][1:],
             item_bytes=max(item_bytes for item_bytes, _ in headers),
-            classes=None,
+            outputs=None,
         )
     except (
         OSError,

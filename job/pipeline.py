@@ -155,7 +155,7 @@ def _tune(run: Run) -> None:
         with run.stage("retrain"):
             trained = stages.retrain(run.spec, dataset, plan, result)
     with run.stage("evaluate"):
-        evaluation = stages.evaluate(trained, dataset)
+        evaluation = stages.evaluate(plan, trained, dataset)
     results = artifacts.RunResults(
         spec=run.spec,
         dataset=dataset,

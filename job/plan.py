@@ -20,8 +20,8 @@ from job.schedule import Bracket, Schedule
 from job.slots import slot_count
 from job.spaces import BUILDERS, AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry, Scalar, space_size
 from job.spec import JobSpec
-from job.spec.checks import objective_of
 from job.spec.datasets import DATASETS
+from job.spec.objectives import known_objective, possible_objectives
 from job.spec.quantities import format_duration
 
 UNKNOWN_RUN_ID = "<made at start>"
@@ -142,7 +142,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
         "run_id": None if plan.run_id == UNKNOWN_RUN_ID else plan.run_id,
         "search": {
             "algorithm": plan.spec.search.algorithm,
-            "objective": objective_of(plan.spec.search).model_dump(),
+            "objective": _objective_document(plan.spec),
             "iterations": schedule.iterations,
             "brackets": [
                 {
@@ -196,7 +196,8 @@ def _table_as_text(table: Table) -> str:
 def _overview(plan: Plan) -> Table:
     spec, schedule = plan.spec, plan.schedule
     dataset = DATASETS.get(spec.data.source)
-    data = f" ({dataset.meaning}; {dataset.rows} rows, {dataset.classes} classes)" if dataset else ""
+    what = f", {dataset.classes} classes" if dataset and dataset.classes else ""
+    data = f" ({dataset.meaning}; {dataset.rows} rows{what})" if dataset else ""
     limits = [
         f"{name} {format_duration(limit)}"
         for name, limit in (("whole search", spec.limits.timeout), ("one trial", spec.limits.trial_timeout))
@@ -233,18 +234,27 @@ def _overview(plan: Plan) -> Table:
     return Table("Plan", ("what", "value"), tuple(rows))
 
 
-def _objective_in_words(spec: JobSpec) -> str:
-    objective, terms = objective_of(spec.search), spec.search.objective_terms
-    if not terms:
-        return f"{objective.name} ({objective.direction})"
-    signed = [f"{'+' if term.direction == 'min' else '-'} {term.weight:g} {term.name}" for term in terms]
-    return f"{' '.join(signed).removeprefix('+ ')} (min)"
-
-
 def _trainings_in_words(spec: JobSpec) -> str:
     """How often each configuration is trained."""
     parts = ((spec.search.executions_per_trial, "seeds"), (spec.data.folds or 1, "folds"))
     return "each trial trains " + " on ".join(f"{count} {what}" for count, what in parts if count > 1)
+
+
+def _objective_document(spec: JobSpec) -> dict[str, str | None]:
+    objective = known_objective(spec.data, spec.search)
+    return {"name": str(spec.search.objective), "direction": None} if objective is None else objective.model_dump()
+
+
+def _objective_in_words(spec: JobSpec) -> str:
+    terms = spec.search.objective_terms
+    if terms:
+        signed = [f"{'+' if term.direction == 'min' else '-'} {term.weight:g} {term.name}" for term in terms]
+        return f"{' '.join(signed).removeprefix('+ ')} (min)"
+    objective = known_objective(spec.data, spec.search)
+    if objective is not None:
+        return f"{objective.name} ({objective.direction})"
+    chosen = " or ".join(f"{one.name} of a {task}" for task, one in possible_objectives(spec.search).items())
+    return f"{chosen}: the targets tell"
 
 
 def _disk_in_words(disk: DiskNeeds) -> str:

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import keras
 from job.data import Dataset
 from job.errors import SearchFailedError
 from job.logs import get_logger
-from job.models import TunableModel, publishable_model
+from job.models import Span, TunableModel, publishable_model
 from job.records import ExecutionBest, PublishedModel, SearchResult, TrialRecord, execution_bests
 from job.search.oracle import Address
 from job.seeds import derive_seed
@@ -64,6 +64,9 @@ class Retraining:
             state there, too.
         checkpoint_interval: seconds between such writes; None for none on the way.
         terms: what the objective is the weighted sum of; empty where it is a metric.
+        class_weight: what training rows of each class count, by class number; None where all count alike.
+        schedule_epochs: the epochs that the search's learning-rate schedules run over. Those of a retraining run over
+            `retrain.epochs` where that is a number.
     """
 
     hypermodel: TunableModel
@@ -76,6 +79,8 @@ class Retraining:
     precision: Precision = "float32"
     checkpoint_interval: float | None = None
     terms: tuple[WeightedObjective, ...] = ()
+    class_weight: Mapping[int, float] | None = None
+    schedule_epochs: int = 1
 
     def run(self) -> TrainedModel:
         """The model to publish.
@@ -99,7 +104,7 @@ class Retraining:
 
     def _train_on_all(self) -> _Candidate:
         dataset = self.dataset
-        rows = place_rows(dataset.files.open())
+        rows = place_rows(dataset.files.open(), class_weight=self.class_weight)
         seed = derive_seed(self.seed, "retrain", 0)
         core, logs = self._train("retrain-0", seed, rows, None)
         if not math.isfinite(logs["loss"]):
@@ -139,7 +144,7 @@ class Retraining:
 
         Of several executions it is the best one's.
         """
-        train = place_rows(self.dataset.files.open_train())
+        train = place_rows(self.dataset.files.open_train(), class_weight=self.class_weight)
         validation = place_rows(self.dataset.files.open_validation())
         yield self._search_best(train, validation)
         for number in range(self.spec.seeds):
@@ -190,8 +195,9 @@ class Retraining:
         self, name: str, seed: int, train: DeviceRows, validation: DeviceRows | None, epochs: int | None = None
     ) -> tuple[keras.Model, dict[str, float]]:
         values = self._best.hyperparameters
+        hypermodel = self.hypermodel.scheduled_over(Span(train.count, self._schedule_epochs(epochs)))
         engine = open_engine(
-            functools.partial(build_model, self.hypermodel, values, seed),
+            functools.partial(build_model, hypermodel, values, seed),
             train,
             validation,
             self.hypermodel.batch_size(values),
@@ -203,6 +209,12 @@ class Retraining:
             logs = self._go_on(engine, seed, train.count, epochs or self._epochs, progress)
         # Without rows to validate on nothing is decided.
         return engine.model, logs if validation is None else with_objective(logs, self.terms)
+
+    def _schedule_epochs(self, of_the_search: int | None) -> int:
+        """What was best in the search is trained as it was there, also where it had not come to the schedule's end."""
+        if of_the_search is not None or self.spec.epochs == "auto":
+            return self.schedule_epochs
+        return self.spec.epochs
 
     def _progress_files(self, name: str) -> ProgressFiles:
         return ProgressFiles(last_checkpoint(self.checkpoints, name), None, self.checkpoint_interval)

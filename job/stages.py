@@ -163,12 +163,14 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
         precision=spec.training.precision,
         checkpoint_interval=spec.limits.checkpoint_interval.total_seconds(),
         terms=spec.search.objective_terms,
+        class_weight=plan.class_weight,
+        schedule_epochs=spec.search.max_epochs,
     ).run()
 
 
-def evaluate(trained: TrainedModel, dataset: Dataset) -> Evaluation:
+def evaluate(plan: TrialPlan, trained: TrainedModel, dataset: Dataset) -> Evaluation:
     """Score the model to publish on the test split; see `job.evaluation`."""
-    return evaluate_model(trained.model, dataset)
+    return evaluate_model(trained.model, dataset, plan.metrics)
 
 
 class _DisplayObserver:

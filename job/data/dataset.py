@@ -146,6 +146,8 @@ class Dataset:
         }
 
     def _target_profile(self) -> dict[str, Any]:
+        if self.target.task == "regression":
+            return {"targets": _distribution(np.concatenate([split.y for split in self.splits.values()]))}
         if self.class_names is None:
             return {}
         classes = dict.fromkeys(self.class_names, 0)
@@ -156,3 +158,10 @@ class Dataset:
             return {"classes": len(classes), "rows_per_class": classes}
         few_and_many = {"fewest": min(classes.values()), "most": max(classes.values())}
         return {"classes": len(classes), "rows_per_class": few_and_many}
+
+
+def _distribution(numbers: NDArray[np.float32]) -> dict[str, float]:
+    values = numbers.astype(np.float64)
+    quantiles = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).tolist()
+    named = zip(("minimum", "lower_quartile", "median", "upper_quartile", "maximum"), quantiles, strict=True)
+    return {"mean": float(values.mean()), "deviation": float(values.std()), **dict(named)}

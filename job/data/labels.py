@@ -85,8 +85,9 @@ def classes_of(labels: Labels) -> AnyArray:
     if count > _MANY_CLASSES and rows < few * count:
         looks_like = "identifiers" if labels.form == "strings" else "numbers to predict (regression)"
         raise DataError(
-            f"{labels.array} has {count} different labels in {rows} rows, which look like {looks_like}: only "
-            "classification is supported yet"
+            f"{labels.array} has {count} different labels in {rows} rows, which look like {looks_like}, "
+            "not like classes",
+            advice=None if labels.form == "strings" else "data.task: regression predicts numbers.",
         )
     return classes
 
@@ -145,7 +146,7 @@ def _read_strings(y: SourceArray, values: AnyArray) -> AnyArray:
 def _read_whole_numbers(y: SourceArray, values: AnyArray) -> NDArray[np.int64]:
     if values.dtype.kind == "f":
         values = values.astype(np.float64)
-        _refuse_first(y, values != np.floor(values), "is not a whole number: only classification is supported yet")
+        _refuse_first(y, values != np.floor(values), "is not a whole number, and so no class (data.task)")
         _refuse_first(y, np.abs(values) > _LARGEST_EXACT_FLOAT, "is too large for a class")
     if values.dtype == np.uint64:
         _refuse_first(y, values > np.iinfo(np.int64).max, "is too large for a class")

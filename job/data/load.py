@@ -1,6 +1,6 @@
 """From the spec's `data` section to a `Dataset`: read, check, split, prepare."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from job.data.arrays import (
     AnyArray,
     Selection,
+    SourceArray,
     chunks,
     fingerprint,
     write_array,
@@ -20,12 +21,12 @@ from job.data.arrays import (
 from job.data.dataset import Dataset, Split
 from job.data.folds import FoldFile, random_folds, stratified_folds
 from job.data.inputs import check_alike, check_inputs, check_lengths
-from job.data.labels import class_name, classes_of, encode, read_labels
 from job.data.pins import ObjectPins
 from job.data.preparation import Rescaling, choose_preparation
 from job.data.row_files import RowFiles
-from job.data.sources import LabelledRows, Sources, read_sources
+from job.data.sources import Sources, read_sources
 from job.data.splits import Draw, UndrawableError, draw_random, draw_stratified
+from job.data.targets import decide_task, encode_targets, scale_notes, with_scale
 from job.disk import clear_disk_errors
 from job.errors import DataError
 from job.spec import DataSpec
@@ -36,15 +37,15 @@ from job.target import Target
 _FOLDER = "data"
 _BOTH = "train_and_validation"
 
-Codes = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Rows of one split, or on the way to becoming some: where the inputs are, and the encoded labels."""
+    """Rows of one split, or on the way to becoming some: where the inputs are, and the encoded targets."""
 
     x: Selection
-    y: Codes
+    y: AnyArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +55,7 @@ class _Divided:
     train: _Part
     validation: _Part
     test: _Part
-    class_names: tuple[str, ...]
+    target: Target
     notes: tuple[str, ...]
 
 
@@ -65,7 +66,7 @@ class _Raw:
     train_and_validation: Split
     test: Split
     train_rows: int
-    class_names: tuple[str, ...]
+    target: Target
     fingerprint: str
     notes: tuple[str, ...]
 
@@ -105,10 +106,10 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
             y=_path(folder, "y", _BOTH),
             sample_weight=None,
             train_rows=raw.train_rows,
-            folds=_write_folds(spec, raw.train_and_validation.y, seed, folder),
+            folds=_write_folds(spec, raw, seed, folder),
         ),
         preparation=preparation,
-        target=Target("classification", raw.class_names),
+        target=raw.target,
         fingerprint=raw.fingerprint,
         source=redact_text(spec.source),
         notes=(*raw.notes, reason),
@@ -124,7 +125,7 @@ def _read(spec: DataSpec, seed: int, folder: Path, pins: ObjectPins) -> _Raw:
         train_and_validation=_write_split(folder, _BOTH, dtype, divided.train, divided.validation),
         test=_write_split(folder, "test", dtype, divided.test),
         train_rows=len(divided.train.y) + (len(divided.validation.y) if spec.folds else 0),
-        class_names=divided.class_names,
+        target=divided.target,
         fingerprint=fingerprint((name, array.values) for name, array in sources.named_arrays()),
         notes=divided.notes,
     )
@@ -140,45 +141,56 @@ def _divide(sources: Sources, spec: DataSpec, seed: int) -> _Divided:
             check_lengths(given.x, given.y)
             check_inputs(given.x)
             check_alike(sources.train.x, given.x)
-    labels = read_labels(sources.train.y)
-    classes = classes_of(labels)
-
-    def encoded(rows: LabelledRows) -> _Part:
-        return _Part(Selection(rows.x), encode(read_labels(rows.y), classes, labels))
-
-    train = _Part(Selection(sources.train.x), encode(labels, classes, labels))
-    if sources.test is not None:
-        test = encoded(sources.test)
+    given_apart = [None if rows is None else rows.y for rows in (sources.validation, sources.test)]
+    encoded = encode_targets(decide_task(sources.train.y, spec.task), sources.train.y, given_apart)
+    stratified = _is_stratified(spec, encoded.target, sources.train.y)
+    train = _Part(Selection(sources.train.x), encoded.train)
+    validation_y, test_y = encoded.others
+    if sources.test is not None and test_y is not None:
+        test = _Part(Selection(sources.test.x), test_y)
     else:
-        train, test = _draw(train, "test", spec.test_fraction or DEFAULT_TEST_FRACTION, spec, seed)
-    if sources.validation is not None:
-        validation = encoded(sources.validation)
+        fraction = spec.test_fraction or DEFAULT_TEST_FRACTION
+        train, test = _draw(train, "test", fraction, seed, stratified=stratified)
+    if sources.validation is not None and validation_y is not None:
+        validation = _Part(Selection(sources.validation.x), validation_y)
     elif spec.folds is not None:
         validation = _select(train, np.zeros(0, np.int64))
     else:
         fraction = spec.validation_fraction or DEFAULT_VALIDATION_FRACTION
-        train, validation = _draw(train, "validation", fraction, spec, seed)
-    names = tuple(class_name(value) for value in classes)
-    notes = [*sources.notes, *_missing_classes(len(names), train, validation, test)]
-    if spec.folds is not None and sources.validation is not None:
-        notes.append(f"data.folds {spec.folds} divides the validation rows as well, with the training rows")
-    return _Divided(train, validation, test, names, tuple(notes))
+        train, validation = _draw(train, "validation", fraction, seed, stratified=stratified)
+    target = with_scale(encoded.target, train.y)
+    parts = {"training": train, "validation": validation, "test": test}
+    joined = spec.folds is not None and sources.validation is not None
+    fold_notes = [f"data.folds {spec.folds} divides the validation rows as well, with the training rows"] * joined
+    notes = (*sources.notes, *fold_notes, *encoded.notes, *scale_notes(target), *_notes_on_classes(target, parts))
+    return _Divided(train, validation, test, target, notes)
 
 
-def _missing_classes(classes: int, *parts: _Part) -> Iterator[str]:
-    for split, part in zip(("training", "validation", "test"), parts, strict=True):
-        missing = classes - len(np.unique(part.y))
+def _is_stratified(spec: DataSpec, target: Target, y: SourceArray) -> bool:
+    if spec.split == "stratified" and target.class_names is None:
+        raise DataError(
+            f"data.split: stratified needs classes, but {y} are the targets of a {target.task}",
+            advice="Leave data.split out, or set it to random.",
+        )
+    return target.class_names is not None and spec.split != "random"
+
+
+def _notes_on_classes(target: Target, parts: Mapping[str, _Part]) -> Iterator[str]:
+    names = target.class_names or ()
+    for split, part in parts.items():
+        missing = len(names) - len(np.unique(part.y)) if names else 0
         # With folds there is no validation split.
         if missing and len(part.y):
-            yield f"{missing} of {classes} classes have no row in the {split} split"
+            yield f"{missing} of {len(names)} classes have no row in the {split} split"
 
 
-def _write_folds(spec: DataSpec, codes: Codes, seed: int, folder: Path) -> FoldFile | None:
+def _write_folds(spec: DataSpec, raw: _Raw, seed: int, folder: Path) -> FoldFile | None:
     """Divide all rows but the test split's for cross-validation, if it is asked for."""
     if spec.folds is None:
         return None
+    codes = raw.train_and_validation.y
     try:
-        if spec.split == "stratified":
+        if raw.target.class_names is not None and spec.split != "random":
             folds = stratified_folds(codes, spec.folds, seed=seed)
         else:
             folds = random_folds(len(codes), spec.folds, seed=seed)
@@ -190,10 +202,10 @@ def _write_folds(spec: DataSpec, codes: Codes, seed: int, folder: Path) -> FoldF
     return FoldFile.write(folder / "folds.npy", folds)
 
 
-def _draw(source: _Part, split: str, fraction: float, spec: DataSpec, seed: int) -> tuple[_Part, _Part]:
+def _draw(source: _Part, split: str, fraction: float, seed: int, *, stratified: bool) -> tuple[_Part, _Part]:
     """The rest, and the rows drawn for a split."""
     try:
-        draw = _drawn(source.y, fraction, spec, seed, split)
+        draw = _drawn(source.y, fraction, seed, split, stratified=stratified)
     except UndrawableError as error:
         raise DataError(
             f"{source.x.array}: no {split} split with data.{split}_fraction {fraction}: {error}",
@@ -202,13 +214,13 @@ def _draw(source: _Part, split: str, fraction: float, spec: DataSpec, seed: int)
     return _select(source, draw.kept), _select(source, draw.drawn)
 
 
-def _drawn(codes: Codes, fraction: float, spec: DataSpec, seed: int, purpose: str) -> Draw:
-    if spec.split == "stratified":
-        return draw_stratified(codes, fraction, seed=seed, purpose=purpose)
-    return draw_random(len(codes), fraction, seed=seed, purpose=purpose)
+def _drawn(y: AnyArray, fraction: float, seed: int, purpose: str, *, stratified: bool) -> Draw:
+    if stratified:
+        return draw_stratified(y, fraction, seed=seed, purpose=purpose)
+    return draw_random(len(y), fraction, seed=seed, purpose=purpose)
 
 
-def _select(source: _Part, rows: Codes) -> _Part:
+def _select(source: _Part, rows: Indices) -> _Part:
     chosen = rows if source.x.rows is None else source.x.rows[rows]
     return _Part(Selection(source.x.array, chosen), source.y[rows])
 

@@ -52,6 +52,14 @@ class RowFiles:
     folds: FoldFile | None = None
 
     @property
+    def rows_per_training(self) -> int:
+        """How many rows one training sees; the mean where folds differ."""
+        if self.folds is None:
+            return self.train_rows
+        folds = self.folds.open()
+        return round(sum(len(folds.train(number)) for number in range(folds.count)) / folds.count)
+
+    @property
     def size(self) -> int:
         """Bytes of all files."""
         return sum(path.stat().st_size for path in leaves([self.x, self.y, self.sample_weight]))

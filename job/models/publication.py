@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import singledispatch
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 
@@ -27,7 +27,7 @@ def publishable_model(core: keras.Model, preparation: Preparation) -> keras.Mode
     layers = keras.Model(core.inputs, core.outputs, name=core.name)
     outputs = keras.tree.map_structure(_as_float32, layers(rows))
     model = keras.Model(inputs, outputs, name=core.name)
-    configuration = keras.saving.deserialize_keras_object(core.get_compile_config())
+    configuration = keras.saving.deserialize_keras_object(_published(core.get_compile_config()))
     model.compile(
         optimizer=keras.optimizers.SGD(),
         loss=configuration["loss"],
@@ -36,6 +36,21 @@ def publishable_model(core: keras.Model, preparation: Preparation) -> keras.Mode
         weighted_metrics=configuration["weighted_metrics"],
     )
     return model
+
+
+def _published(configuration: dict[str, Any]) -> dict[str, Any]:
+    """What a core was compiled with, without its optimizer and without metrics of this job's own.
+
+    A published model loads without this package; `job.evaluation` computes the others from predictions.
+    """
+    metrics = configuration.get("metrics")
+    if isinstance(metrics, list):
+        metrics = [metric for metric in metrics if not (isinstance(metric, dict) and _is_ours(metric))]
+    return configuration | {"optimizer": None, "metrics": metrics}
+
+
+def _is_ours(serialized: dict[str, Any]) -> bool:
+    return str(serialized.get("module")).split(".")[0] == __name__.split(".")[0]
 
 
 @singledispatch

@@ -1,10 +1,11 @@
 """What the search needs of a model, whether it is built in or the user's own."""
 
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import keras_tuner
 
+from job.models.learning import Span
 from job.spaces import Scalar
 
 
@@ -27,3 +28,8 @@ class TunableModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasTuner 
     def batch_size(self, values: Mapping[str, Scalar]) -> int:
         """Rows per training step for a trial's hyperparameters."""
         raise NotImplementedError
+
+    def scheduled_over(self, span: Span) -> Self:
+        """The same model, its learning-rate schedules running over this span, where it is told what they run over."""
+        del span
+        return self

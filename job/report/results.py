@@ -11,6 +11,8 @@ from job.errors import DataError, JobError, ObjectNotFoundError
 from job.layout import LATEST, MANIFEST, MODEL_KERAS, RUNS_FOLDER, SPEC, TRIALS_FOLDER
 from job.records import Direction, Manifest, Pointer, TrialRecord, best_first
 from job.report.summary import show_value, trial_row
+from job.spec import DataSpec, SearchSpec
+from job.spec.objectives import known_objective
 from job.store import ObjectStore, open_store
 
 if TYPE_CHECKING:
@@ -85,17 +87,26 @@ def _record(store: ObjectStore, key: str) -> TrialRecord:
 
 
 def stated_direction(store: ObjectStore, prefix: str) -> Direction:
-    """Before a manifest says it, the spec does; where that leaves it to the metric, losses fall and others rise."""
+    """Before a manifest says it, the spec does; where that leaves it to the metric or the task, what is known of it."""
     try:
-        objective = json.loads(store.get(prefix + SPEC).data)["search"]["objective"]
+        document = json.loads(store.get(prefix + SPEC).data)
+        data = DataSpec.model_validate({name: document["data"][name] for name in ("source", "task")})
+        search = SearchSpec.model_validate({"objective": document["search"]["objective"]})
     except (ObjectNotFoundError, ValueError, KeyError, TypeError):
         return "max"
-    if isinstance(objective, list):
-        # Of a weighted sum less is better.
-        return "min"
-    if isinstance(objective, dict):
-        return "min" if objective.get("direction") == "min" else "max"
-    return "min" if str(objective).endswith("loss") else "max"
+    objective = known_objective(data, search)
+    if objective is not None:
+        return objective.direction
+    return "max" if search.objective != "auto" or _logs_accuracy(store, prefix) else "min"
+
+
+def _logs_accuracy(store: ObjectStore, prefix: str) -> bool:
+    """Whether a trial's record is that of a classification; without any record the order of trials does not matter."""
+    first = next(iter(store.list(prefix + TRIALS_FOLDER)), None)
+    if first is None:
+        return True
+    executions = _record(store, first.key).executions
+    return any("val_accuracy" in logs for execution in executions for logs in execution.epochs)
 
 
 def _unreadable(store: ObjectStore, key: str, error: ValidationError) -> JobError:

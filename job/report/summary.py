@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from job.records import Manifest, SearchTotals, Sensitivity, TrialRecord, Variation, best_first
 
 _BEST_TRIALS = 10
+_LEAST_SHOWN, _MOST_SHOWN = 1e-3, 1e6
 
 
 def summary_of(
@@ -56,7 +57,8 @@ def _sensitivity(found: Sensitivity) -> str:
     ]
     text = (
         f"Each hyperparameter varied around trial {found.trial_id} (score {show_value(found.score)}), the others "
-        f"fixed, trained for {found.epochs} epochs. A difference is that of the score to the best trial's."
+        f"fixed, trained for {found.epochs} epochs. A difference is that of the score to the best trial's: "
+        f"{'above' if found.direction == 'max' else 'below'} zero the variation is better."
     )
     table = _table(("hyperparameter", "best", "largest difference", "value: difference"), rows)
     return "\n\n".join((text, table, *(() if found.note is None else (f"{found.note[0].upper()}{found.note[1:]}.",))))
@@ -117,8 +119,13 @@ def result_lines(manifest: Manifest, model_url: str) -> tuple[str, ...]:
 
 
 def _scores(scores: Mapping[str, float], deviation: Mapping[str, float] | None = None) -> str:
-    spread = {name: f" ± {value:.4f}" for name, value in (deviation or {}).items()}
-    return ", ".join(f"{name} {value:.4f}{spread.get(name, '')}" for name, value in scores.items())
+    spread = {name: f" ± {_score(value)}" for name, value in (deviation or {}).items()}
+    return ", ".join(f"{name} {_score(value)}{spread.get(name, '')}" for name, value in scores.items())
+
+
+def _score(value: float) -> str:
+    """Four decimals, unless they would hide what there is: scores of a regression are in the target's unit."""
+    return f"{value:.4f}" if value == 0 or _LEAST_SHOWN <= abs(value) < _MOST_SHOWN else f"{value:.5g}"
 
 
 def _search(manifest: Manifest) -> str:

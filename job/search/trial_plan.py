@@ -1,14 +1,17 @@
 """All that a process needs to run a search's trials, in a form that travels between processes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from job.errors import DataError
+from job.data.class_weights import class_weights
+from job.errors import DataError, Problem, SpecError
 from job.records import Direction
 from job.spaces import BUILDERS
 from job.spec import JobSpec
-from job.spec.checks import objective_of
+from job.spec.fields import listed
+from job.spec.objectives import asked_metrics, deciding_metrics, objective_of, possible_metrics
 from job.target import Target
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ class TrialPlan:
         files: the training rows and, after them, the validation rows; with `data.folds` all rows to divide.
         input_shape: of one prepared row of a single input.
         target: what is to be predicted.
+        metrics: what to log besides what the task always has.
+        class_weight: what training rows of each class count, by class number; None where all count alike.
         checkpoints, tensorboard: the folders that trials write to.
     """
 
@@ -36,13 +41,21 @@ class TrialPlan:
     direction: Direction
     checkpoints: Path
     tensorboard: Path | None
+    metrics: tuple[str, ...] = ()
+    class_weight: Mapping[int, float] | None = None
 
     def hypermodel(self) -> "TunableModel":
         """The builder that the spec names, over the spec's space. Imports TensorFlow."""
-        from job.models import BUILDER_CLASSES  # noqa: PLC0415 - see above
+        from job.models import BUILDER_CLASSES, Span  # noqa: PLC0415 - see above
 
         builder = BUILDER_CLASSES[self.spec.model.builder]
-        return builder(self.spec.space, input_shape=self.input_shape, target=self.target)
+        return builder(
+            self.spec.space,
+            input_shape=self.input_shape,
+            target=self.target,
+            metrics=self.metrics,
+            span=Span(self.files.rows_per_training, self.spec.search.max_epochs),
+        )
 
     def open(self) -> "TrialSetting":
         """Place the rows on this process's device. Imports TensorFlow."""
@@ -53,10 +66,16 @@ class TrialPlan:
 
         timeout = self.spec.limits.trial_timeout
         stopping, folds = self.spec.early_stopping, self.files.folds
+        train = place_rows(self.files.open_train(), class_weight=self.class_weight)
+        if folds is None:
+            validation = place_rows(self.files.open_validation())
+        else:
+            # The same rows, on which classes count alike.
+            validation = train.with_weights(self.files.open_train().sample_weight)
         return TrialSetting(
             hypermodel=self.hypermodel(),
-            train=place_rows(self.files.open_train()),
-            validation=None if folds is not None else place_rows(self.files.open_validation()),
+            train=train,
+            validation=validation,
             objective=self.objective,
             direction=self.direction,
             checkpoints=self.checkpoints,
@@ -83,9 +102,14 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
 
     Raises:
         DataError: the builder cannot take rows of this shape.
+        SpecError: a metric or a class weight is not one of this task, which the spec left to the data.
     """
     _require_rows_of_the_builder(spec, dataset)
-    objective = objective_of(spec.search)
+    objective = objective_of(spec.search, dataset.target)
+    deciding = deciding_metrics(spec.search, objective)
+    metrics = asked_metrics(spec.training, deciding, dataset.target.task)
+    _require_metrics_of_the_task(deciding, spec.training.metrics, dataset)
+    weights = None if spec.training.class_weight == "none" else class_weights(spec.training.class_weight, dataset)
     return TrialPlan(
         spec=spec,
         files=dataset.files,
@@ -95,7 +119,28 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path) -> TrialPlan:
         direction=objective.direction,
         checkpoints=scratch / "checkpoints",
         tensorboard=scratch / "tensorboard" if spec.logs.tensorboard else None,
+        metrics=metrics,
+        class_weight=weights,
     )
+
+
+def _require_metrics_of_the_task(deciding: Sequence[str], metrics: Sequence[str], dataset: "Dataset") -> None:
+    """Refuse what the spec's checks could not: there the task was not known yet."""
+    task = dataset.target.task
+    known = possible_metrics(task)
+    fields = ["search.objective"] if len(deciding) == 1 else [f"search.objective[{i}]" for i in range(len(deciding))]
+    asked = {
+        **dict(zip(fields, deciding, strict=True)),
+        **{f"training.metrics[{i}]": name for i, name in enumerate(metrics)},
+    }
+    why = f"the targets of {dataset.source} make a {task} (data.task)"
+    problems = [
+        Problem(path, f"{why}, which logs {listed(tuple(known), 'and')}", value=name)
+        for path, name in asked.items()
+        if name not in known
+    ]
+    if problems:
+        raise SpecError(problems)
 
 
 def _require_rows_of_the_builder(spec: JobSpec, dataset: "Dataset") -> None:

@@ -3,7 +3,8 @@
 `validate` and `plan` know both without TensorFlow; `job.models` builds from them.
 """
 
-from job.spaces.builders import BUILDERS, CNN, MLP, Builder, Hyperparameter
+from job.spaces.builders import BUILDERS, CNN, LINEAR, MLP
+from job.spaces.declaration import Builder, Condition, Hyperparameter, Layered
 from job.spaces.entries import (
     AnyEntry,
     BooleanEntry,
@@ -22,15 +23,18 @@ from job.spaces.points import can_take, same_value, space_size, values_of
 __all__ = [
     "BUILDERS",
     "CNN",
+    "LINEAR",
     "MLP",
     "AnyEntry",
     "BooleanEntry",
     "Builder",
     "ChoiceEntry",
+    "Condition",
     "FixedEntry",
     "FloatEntry",
     "Hyperparameter",
     "IntEntry",
+    "Layered",
     "Sampling",
     "Scalar",
     "Space",

@@ -3,31 +3,16 @@
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Literal
 
 from job.spec.datasets import DATASETS, UNSUPPORTED_DATASETS, BuiltinDataset
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
 from job.spec.fold_checks import FOLD_CHECKS
 from job.spec.model import JobSpec
-from job.spec.sections import (
-    COMPOSITE,
-    DEFAULT_TEST_FRACTION,
-    DEFAULT_VALIDATION_FRACTION,
-    DataSpec,
-    Objective,
-    SearchSpec,
-    WeightedObjective,
-)
+from job.spec.objectives import known_task
+from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec, SearchSpec
 from job.spec.space_checks import SPACE_CHECKS
-
-# What a built-in classifier logs after every epoch, and which way is better.
-CLASSIFICATION_METRICS: dict[str, Literal["min", "max"]] = {
-    "accuracy": "max",
-    "loss": "min",
-    "val_accuracy": "max",
-    "val_loss": "min",
-}
+from job.spec.task_checks import TASK_CHECKS
 
 # Amazon S3's limits of a part of a multipart upload, and of object tags.
 _MIN_PART_SIZE = 5 * 1024**2
@@ -36,48 +21,6 @@ _MAX_TAG_KEY = 128
 _MAX_TAG_VALUE = 256
 _TAG_CHARACTERS = re.compile(r"[\w +\-=.:/@]*")
 _TAG_CHARACTERS_IN_WORDS = "letters, digits, spaces and + - = . _ : / @"
-
-
-def objective_of(search: SearchSpec) -> Objective:
-    """The objective with its direction; of a metric that is not known, more is better."""
-    if isinstance(search.objective, tuple):
-        return Objective(name=COMPOSITE, direction="min")
-    if isinstance(search.objective, Objective):
-        return search.objective
-    return Objective(name=search.objective, direction=CLASSIFICATION_METRICS.get(search.objective, "max"))
-
-
-@check("search.objective", "model.builder")
-def objective_exists(spec: JobSpec) -> Iterator[Finding]:
-    """The objective is a metric that the task logs, and its direction is that metric's."""
-    objective = spec.search.objective
-    if isinstance(objective, tuple):
-        yield from _terms_exist(objective, spec.model.builder)
-        return
-    name = objective.name if isinstance(objective, Objective) else objective
-    path = ("search", "objective", "name") if isinstance(objective, Objective) else ("search", "objective")
-    direction = CLASSIFICATION_METRICS.get(name)
-    if direction is None:
-        close = nearest(name, CLASSIFICATION_METRICS)
-        hint = f"; did you mean {close}?" if close else ""
-        known = listed(tuple(CLASSIFICATION_METRICS), "or")
-        yield Finding(path, f"expected a metric of a classification by builder {spec.model.builder}: {known}{hint}")
-    elif isinstance(objective, Objective) and objective.direction != direction:
-        yield Finding(("search", "objective", "direction"), f"expected {direction} for {name}")
-
-
-def _terms_exist(terms: tuple[WeightedObjective, ...], builder: str) -> Iterator[Finding]:
-    """The same of each metric of a weighted sum, and each stands in it once."""
-    for number, term in enumerate(terms):
-        path = ("search", "objective", number)
-        direction = CLASSIFICATION_METRICS.get(term.name)
-        if direction is None:
-            known = listed(tuple(CLASSIFICATION_METRICS), "or")
-            yield Finding((*path, "name"), f"expected a metric of a classification by builder {builder}: {known}")
-        elif term.direction != direction:
-            yield Finding((*path, "direction"), f"expected {direction} for {term.name}")
-        if term.name in {other.name for other in terms[:number]}:
-            yield Finding((*path, "name"), f"expected each metric once: {term.name} stands in the sum already")
 
 
 # The fields that only some algorithms know.
@@ -182,6 +125,7 @@ def test_rows_come_from_one_place(spec: JobSpec) -> Iterator[Finding]:
     "data.test_source",
     "data.test_fraction",
     "data.split",
+    "data.task",
 )
 def fractions_leave_every_split_rows(spec: JobSpec) -> Iterator[Finding]:
     """Something remains to train on, and no drawn split of a built-in set is empty."""
@@ -205,7 +149,7 @@ def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
     for split, fraction in fractions:
         drawn = round(fraction * rows)
         # A stratified draw leaves every class a row to train on.
-        most = rows - (dataset.classes if data.split == "stratified" else 1)
+        most = rows - (1 if dataset.classes is None or not _may_stratify(data) else dataset.classes)
         if not 0 < drawn <= most:
             message = (
                 f"expected a share that draws 1 to {most} of the {rows} rows of {dataset.name} that there are to "
@@ -213,6 +157,10 @@ def _empty_splits(data: DataSpec, dataset: BuiltinDataset) -> Iterator[Finding]:
             )
             yield Finding(("data", f"{split}_fraction"), message)
         rows -= drawn
+
+
+def _may_stratify(data: DataSpec) -> bool:
+    return data.split != "random" and known_task(data) == "classification"
 
 
 @check("early_stopping.patience", "early_stopping.min_delta")
@@ -270,7 +218,7 @@ def storage_options_have_a_use(spec: JobSpec) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Check, ...] = (
-    objective_exists,
+    *TASK_CHECKS,
     search_fields_have_a_use,
     max_epochs_allow_a_rung,
     min_epochs_within_max_epochs,

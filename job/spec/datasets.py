@@ -4,17 +4,18 @@ Sources: `sklearn.datasets.load_digits` and the pages of `keras.datasets` (Keras
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltinDataset:
-    """One built-in classification set.
+    """One built-in data set.
 
     Attributes:
         rows: rows that the training and validation rows (and, without `test_rows`, the test rows) come from.
         test_rows: rows of the set's own test split; None where it has none.
         shape: of one row's `x`.
-        classes: number of labels, which are 0 to `classes - 1`.
+        classes: number of labels, which are 0 to `classes - 1`; None where there is a number to predict.
         library: who provides it; what `keras.datasets` provides is downloaded at first use.
     """
 
@@ -23,8 +24,13 @@ class BuiltinDataset:
     rows: int
     test_rows: int | None
     shape: tuple[int, ...]
-    classes: int
+    classes: int | None
     library: str
+
+    @property
+    def task(self) -> Literal["classification", "regression"]:
+        """What its targets are for."""
+        return "regression" if self.classes is None else "classification"
 
 
 DATASETS: dict[str, BuiltinDataset] = {
@@ -43,13 +49,13 @@ DATASETS: dict[str, BuiltinDataset] = {
             100,
             "keras.datasets",
         ),
+        BuiltinDataset("boston_housing", "house prices; a table", 404, 102, (13,), None, "keras.datasets"),
+        BuiltinDataset("california_housing", "house prices; a table", 16_512, 4128, (8,), None, "keras.datasets"),
     )
 }
 
 # Known by name, so that the message can say why they are refused.
 UNSUPPORTED_DATASETS: dict[str, str] = {
-    "boston_housing": "a regression set, and regression is not supported yet",
-    "california_housing": "a regression set, and regression is not supported yet",
     "imdb": "a set of texts, and texts are not supported",
     "reuters": "a set of texts, and texts are not supported",
 }

@@ -32,7 +32,7 @@ def folds_have_rows(spec: JobSpec) -> Iterator[Finding]:
     dataset = DATASETS.get(spec.data.source)
     if spec.data.folds is None or dataset is None:
         return
-    most = dataset.rows // (dataset.classes if spec.data.split == "stratified" else 1)
+    most = dataset.rows // (1 if spec.data.split == "random" else dataset.classes or 1)
     if spec.data.folds > most:
         yield Finding(("data", "folds"), f"expected at most {most}: {dataset.name} has {dataset.rows} rows to divide")
 

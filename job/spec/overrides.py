@@ -166,7 +166,7 @@ class _Merger:
         """An entry with its fields spelled out: the document's, or else the builder's own."""
         own = self._builder().hyperparameter(name)
         if value is None:
-            return {} if own is None else own.entry.model_dump(mode="json", exclude_unset=True)
+            return {} if own is None or own.entry is None else own.entry.model_dump(mode="json", exclude_unset=True)
         return spell_out(value)
 
     def _change_type(self, path: Path, entry: Document, kind: PlainValue) -> None:

@@ -1,6 +1,7 @@
 """Checks of the search space: what the builder knows and accepts, and what depends on what."""
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from job.spaces import (
     BUILDERS,
@@ -12,6 +13,7 @@ from job.spaces import (
     Hyperparameter,
     Scalar,
     can_take,
+    same_value,
 )
 from job.spec.drafts import Check, Draft, Finding
 from job.spec.fields import listed, nearest
@@ -124,6 +126,32 @@ def _unknown_parent(parent: str, entries: Mapping[str, AnyEntry], builder: Build
     return f"expected another entry of the space; {hint}"
 
 
+def _entries_have_an_effect(draft: Draft) -> Iterator[Finding]:
+    """What changes nothing in any point would be searched for nothing; two ways of clipping exclude each other."""
+    builder = BUILDERS[draft.spec.model.builder]
+    entries = builder.resolve(draft.spec.space)
+    for name in draft.spec.space:
+        reason = builder.without_effect(name, entries) if name in entries else None
+        if reason is not None and not draft.broken_entries:
+            yield Finding(("space", name), f"has no effect in this space: {reason}", shows_value=False)
+    used = [name for name in builder.exclusive if name in entries and not _is_zero(entries[name])]
+    for name, other in pairwise(used):
+        if not _never_together(entries[name], entries[other]):
+            yield Finding(("space", other), f"cannot be used together with {name}", shows_value=False)
+
+
+def _is_zero(entry: AnyEntry) -> bool:
+    return isinstance(entry, FixedEntry) and not entry.value
+
+
+def _never_together(one: AnyEntry, other: AnyEntry) -> bool:
+    """Whether no value of a common parent switches both on."""
+    if one.parent_name is None or one.parent_name != other.parent_name:
+        return False
+    values = other.parent_values or ()
+    return not any(same_value(first, second) for first in one.parent_values or () for second in values)
+
+
 def _grids_are_finite(draft: Draft) -> Iterator[Finding]:
     """A grid lists every value of every entry."""
     if draft.spec.search.algorithm != "grid":
@@ -140,5 +168,6 @@ SPACE_CHECKS: tuple[Check, ...] = (
     Check(_NEEDS, _entries_are_known),
     Check(_NEEDS, _values_are_accepted),
     Check(_NEEDS, _parents_are_possible),
+    Check(_NEEDS, _entries_have_an_effect),
     Check((*_NEEDS, ("search", "algorithm")), _grids_are_finite),
 )

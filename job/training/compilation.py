@@ -28,6 +28,7 @@ _GAINING_ON_CPU = (
     keras.layers.LeakyReLU,
     keras.layers.PReLU,
     keras.layers.ReLU,
+    keras.layers.Rescaling,
     keras.layers.Reshape,
     keras.layers.Softmax,
 )

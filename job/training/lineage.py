@@ -100,7 +100,8 @@ class Lineage:
         setting, fold = self.setting, self.place.fold
         if setting.folds is None or fold is None:
             return setting.train, setting.validation
-        return setting.train.select(setting.folds.train(fold)), setting.train.select(setting.folds.validation(fold))
+        validation = setting.train if setting.validation is None else setting.validation
+        return setting.train.select(setting.folds.train(fold)), validation.select(setting.folds.validation(fold))
 
     def _train(self, progress: ProgressFiles) -> None:
         """Train to the requested epoch, from where this trial or the rung below was left.

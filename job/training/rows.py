@@ -85,6 +85,11 @@ class DeviceRows:
         x, y, sample_weight = (_leaves(change, part) for part in self._parts)
         return DeviceRows(x, y, sample_weight, self.numbers)
 
+    def with_weights(self, sample_weight: npt.NDArray[np.float32] | None) -> "DeviceRows":
+        """The same inputs and targets, where they are, with other weights; one array for all targets."""
+        placed = DeviceRows.place((), self.y, sample_weight) if sample_weight is not None else None
+        return replace(self, sample_weight=None if placed is None else placed.sample_weight)
+
     def select(self, numbers: npt.NDArray[np.int64]) -> "DeviceRows":
         """Some of these rows, which stay where they are: a fold needs no copy."""
         return replace(self, numbers=numbers)
@@ -120,9 +125,16 @@ class DeviceRows:
         return self.x, self.y, self.sample_weight
 
 
-def place_rows(rows: Rows, *, memory: int | None = None) -> DeviceRows:
-    """Copy mapped rows to the device; see `DeviceRows.place`."""
-    return DeviceRows.place(rows.x, rows.y, rows.sample_weight, memory=memory)
+def place_rows(rows: Rows, *, class_weight: Mapping[int, float] | None = None, memory: int | None = None) -> DeviceRows:
+    """Copy mapped rows to the device; see `DeviceRows.place`.
+
+    A row counts the product of its own weight and that of its class.
+    """
+    weight = rows.sample_weight
+    if class_weight is not None:
+        by_class = class_sample_weights(rows.y, class_weight)
+        weight = by_class if weight is None else by_class * weight
+    return DeviceRows.place(rows.x, rows.y, weight, memory=memory)
 
 
 def class_sample_weights(y: Nested, class_weight: Mapping[int, float]) -> npt.NDArray[np.float32]:

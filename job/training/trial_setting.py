@@ -25,7 +25,7 @@ class TrialSetting:
 
     Attributes:
         train: what to train on; with folds, all rows that these divide.
-        validation: what to score on; None with folds.
+        validation: what to score on; with folds the same rows, perhaps with other weights. None where nothing is.
         checkpoints: the folder that holds `<trial_id>.last.npz` and `<trial_id>.best.npz`; of trials of several
             executions one pair each, see `execution_name`.
         timeout: seconds that a trial may take, looked at while it trains; None for no limit.

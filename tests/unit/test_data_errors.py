@@ -114,7 +114,7 @@ BAD_LABELS = {
     "not UTF-8": (changed(np.array([b"a", b"b", b"c"])[Y], 5, b"\xff"), "array 'y' has labels that are not UTF-8"),
     "fractional": (
         changed(Y.astype(float), 6, 0.5),
-        "array 'y': label '0.5' of row 6 is not a whole number: only classification is supported yet",
+        "array 'y': label '0.5' of row 6 is not a whole number, and so no class",
     ),
     "infinite": (changed(Y.astype(float), 6, np.inf), "array 'y': label 'inf' of row 6 is too large"),
     "beyond int64": (changed(Y.astype(np.uint64), 6, 2**63), "of row 6 is too large for a class"),
@@ -162,7 +162,7 @@ def test_arrays_that_cannot_be_used_are_refused(tmp_path, arrays, message):
 @pytest.mark.parametrize(("labels", "message"), BAD_LABELS.values(), ids=BAD_LABELS)
 def test_labels_that_are_none_are_refused(tmp_path, labels, message):
     """The message names the file, the array, the label and its row."""
-    error = refusal(tmp_path, x=X, y=labels)
+    error = refusal(tmp_path, x=X, y=labels, spec={"task": "classification"})
     assert error.message.startswith(f"{tmp_path / 'rows.npz'}: ")
     assert message in error.message
 
@@ -185,7 +185,7 @@ def test_labels_that_training_never_has_are_refused(tmp_path, labels, message):
 )
 def test_targets_and_identifiers_are_no_classes(tmp_path, labels, looks_like):
     """More than a thousand classes of hardly any rows each are refused, with what they look like."""
-    error = refusal(tmp_path, x=np.zeros((len(labels), 1)), y=labels)
+    error = refusal(tmp_path, x=np.zeros((len(labels), 1)), y=labels, spec={"task": "classification"})
     assert re.search(
         rf"array 'y' has 1500 different labels in {len(labels)} rows, which look like {looks_like}", error.message
     )

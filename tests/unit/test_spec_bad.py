@@ -36,7 +36,7 @@ BAD_SPECS = [
     ("output: ''", "output", "text that is not empty"),
     ("data: {rescale: [255]}", "data.rescale", "expected auto, none or a number above 0"),
     ("data: {validation_fraction: 1.5}", "data.validation_fraction", "above 0 and below 1"),
-    ("data: {split: even}", "data.split", "expected stratified or random"),
+    ("data: {split: even}", "data.split", "expected auto, stratified or random"),
     ("model: {builder: forest}", "model.builder", "expected mlp or cnn"),
     ("limits: {timeout: 1 week}", "limits.timeout", "expected a duration such as"),
     ("limits: {max_concurrent_trials: 0}", "limits.max_concurrent_trials", "expected auto or a whole number"),
@@ -71,7 +71,7 @@ BAD_SPECS = [
     (
         "search: {objective: [{name: val_los, direction: min}, {name: val_accuracy, direction: min}]}",
         "search.objective[0].name",
-        "accuracy, loss, val_accuracy or val_loss",
+        "did you mean val_loss?",
     ),
     (
         "search: {objective: [{name: val_loss, direction: min}, {name: val_accuracy, direction: min}]}",

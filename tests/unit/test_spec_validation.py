@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from job.errors import SpecError
 from job.spec import JobSpec, Objective
-from job.spec.checks import objective_of
 from job.spec.document import parse_document
+from job.spec.objectives import objective_of
 from job.spec.redaction import REDACTED, redact, show
 from job.spec.schema import spec_schema
 from job.spec.validation import validate_document

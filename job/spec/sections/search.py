@@ -35,11 +35,10 @@ class SearchSpec(Section):
     algorithm: Literal["hyperband", "random", "grid", "bayesian"] = "hyperband"
     """The search algorithm. All but `hyperband` train every trial straight to `max_epochs`; `grid` tries every
     point of the space, `bayesian` is KerasTuner's Gaussian process."""
-    objective: str | Objective | Annotated[tuple[WeightedObjective, ...], Field(min_length=2, strict=False)] = (
-        "val_accuracy"
-    )
-    """The metric that decides between trials, or `{name, direction}`; or a list of `{name, direction, weight}`, whose
-    weighted sum decides: it is logged as `objective` after every epoch, and less of it is better."""
+    objective: str | Objective | Annotated[tuple[WeightedObjective, ...], Field(min_length=2, strict=False)] = "auto"
+    """The metric that decides between trials, or `{name, direction}`. `auto` is `val_accuracy` for a classification and
+    `val_rmse` for a regression by a built-in model, and otherwise `val_loss`. Of a list of `{name, direction, weight}`
+    the weighted sum decides: it is logged as `objective` after every epoch, and less of it is better."""
     max_epochs: int = Field(default=10, ge=1)
     """Epochs of a configuration that is trained to the end."""
     max_trials: int | None = Field(default=None, ge=1)

@@ -15,6 +15,11 @@ class TrainingSpec(Section):
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """What layers compute in. The mixed ones keep float32 weights, pay on GPUs, and publish a model that answers in
     float32."""
+    metrics: tuple[str, ...] = Field(default=(), strict=False)
+    """What built-in models log after every epoch and on the test split, besides what they always do."""
+    class_weight: Literal["none", "balanced"] | dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = "none"
+    """How much the training rows of each class count, by class name; classes that are not named count 1. `balanced`
+    makes all classes count alike, however many rows they have. Scores of validation and test rows are not weighted."""
 
 
 class EarlyStoppingSpec(Section):

@@ -1,0 +1,85 @@
+"""What decides between trials: the objective by task, with its direction, and the metrics that are logged for it."""
+
+from collections.abc import Iterable
+
+from job.spec.datasets import DATASETS
+from job.spec.metrics import METRICS, TASKS, askable_metrics, logged_directions
+from job.spec.sections import COMPOSITE, DataSpec, Objective, SearchSpec, TrainingSpec
+from job.target import Target, Task
+
+# Of a regression not the loss: that includes the penalties, and the least penalty would win.
+_AUTO: dict[Task, str] = {"classification": "val_accuracy", "regression": "val_rmse"}
+_VALIDATION = "val_"
+
+
+def objective_of(search: SearchSpec, target: Target, *, built_in: bool = True) -> Objective:
+    """The objective with its direction.
+
+    Args:
+        search: the spec's section; `auto` goes by the task.
+        target: what is predicted.
+        built_in: whether the model is a built-in one, whose metrics are known.
+
+    Returns:
+        Of a metric that is not known, less is better where its name ends with `loss`, and otherwise more.
+    """
+    if isinstance(search.objective, tuple):
+        return Objective(name=COMPOSITE, direction="min")
+    if isinstance(search.objective, Objective):
+        return search.objective
+    name = search.objective
+    if name == "auto":
+        name = _AUTO.get(target.task, "val_loss")
+        name = "val_loss" if target.task == "regression" and not built_in else name
+    known = logged_directions(target.task)
+    return Objective(name=name, direction=known.get(name, "min" if name.endswith("loss") else "max"))
+
+
+def known_task(data: DataSpec) -> Task | None:
+    """The task, as far as the spec tells it: stated, or that of a built-in data set; None where the targets will."""
+    if data.task != "auto":
+        return data.task
+    dataset = DATASETS.get(data.source)
+    return None if dataset is None else dataset.task
+
+
+def known_objective(data: DataSpec, search: SearchSpec) -> Objective | None:
+    """The objective, as far as the spec tells it; None for `auto` where only the targets will tell the task."""
+    if isinstance(search.objective, Objective):
+        return search.objective
+    if isinstance(search.objective, tuple):
+        return Objective(name=COMPOSITE, direction="min")
+    task = known_task(data)
+    if task is None:
+        tasks = [task for task in TASKS if search.objective in logged_directions(task)]
+        if not tasks:
+            return None
+        task = tasks[0]
+    return objective_of(search, Target(task))
+
+
+def possible_objectives(search: SearchSpec) -> dict[Task, Objective]:
+    """The objective by task, where the task is not known."""
+    return {task: objective_of(search, Target(task)) for task in TASKS}
+
+
+def deciding_metrics(search: SearchSpec, objective: Objective) -> tuple[str, ...]:
+    """The metrics that the objective is made of: itself, or those of a weighted sum."""
+    return tuple(term.name for term in search.objective_terms) or (objective.name,)
+
+
+def asked_metrics(training: TrainingSpec, deciding: Iterable[str], task: Task) -> tuple[str, ...]:
+    """The metrics to log besides those that the task always has: asked for, or deciding."""
+    askable = askable_metrics(task)
+    wanted = dict.fromkeys([*training.metrics, *(name.removeprefix(_VALIDATION) for name in deciding)])
+    return tuple(name for name in wanted if name in askable)
+
+
+def possible_metrics(task: Task | None) -> dict[str, str]:
+    """What an objective may be for a task, with its direction; for any of them where it is not known."""
+    return {name: way for one in (TASKS if task is None else (task,)) for name, way in logged_directions(one).items()}
+
+
+def metric_names(task: Task | None) -> tuple[str, ...]:
+    """What `training.metrics` may hold for a task; for any of them where it is not known."""
+    return tuple(dict.fromkeys(m.name for one in (TASKS if task is None else (task,)) for m in METRICS[one]))
