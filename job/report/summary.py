@@ -61,7 +61,7 @@ def _sensitivity(found: Sensitivity) -> str:
         f"{'above' if found.direction == 'max' else 'below'} zero the variation is better."
     )
     table = _table(("hyperparameter", "best", "largest difference", "value: difference"), rows)
-    return "\n\n".join((text, table, *(() if found.note is None else (f"{found.note[0].upper()}{found.note[1:]}.",))))
+    return "\n\n".join((text, table, *(() if found.note is None else (f"Not complete: {found.note}.",))))
 
 
 def _variation_in_words(variation: Variation) -> str:
