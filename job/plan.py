@@ -248,7 +248,10 @@ def _objective_document(spec: JobSpec) -> dict[str, str | None]:
 def _objective_in_words(spec: JobSpec) -> str:
     terms = spec.search.objective_terms
     if terms:
-        signed = [f"{'+' if term.direction == 'min' else '-'} {term.weight:g} {term.name}" for term in terms]
+        signed = [
+            f"{'+' if term.direction == 'min' else '-'} {'' if term.weight == 1 else f'{term.weight:g} '}{term.name}"
+            for term in terms
+        ]
         return f"{' '.join(signed).removeprefix('+ ')} (min)"
     objective = known_objective(spec.data, spec.search)
     if objective is not None:
