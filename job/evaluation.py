@@ -63,7 +63,6 @@ def _regression_report(test: Split, outputs: Predictions, scores: dict[str, floa
     actual = np.asarray(test.y, dtype=np.float64)
     residuals = actual - np.asarray(outputs, dtype=np.float64).reshape(-1)
     spread = float(((actual - actual.mean()) ** 2).sum())
-    scores.pop("r2_score", None)
     if spread > 0:
         scores["r2"] = 1 - float((residuals**2).sum()) / spread
     return {

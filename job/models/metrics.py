@@ -132,6 +132,6 @@ _ASKABLE: dict[str, Callable[[Target], keras.metrics.Metric]] = {
     "recall": lambda target: Recall(target.outputs, "recall"),
     "f1_score": lambda target: F1Score(target.outputs, "f1_score"),
     "auc": lambda target: Auc(target.outputs, "auc"),
-    "r2_score": lambda target: StandardisedR2(target, "r2_score"),
+    "r2": lambda target: StandardisedR2(target, "r2"),
     "mape": lambda _: keras.metrics.MeanAbsolutePercentageError(name="mape"),
 }

@@ -90,9 +90,11 @@ def stated_direction(store: ObjectStore, prefix: str) -> Direction:
     """Before a manifest says it, the spec does; where that leaves it to the metric or the task, what is known of it."""
     try:
         document = json.loads(store.get(prefix + SPEC).data)
-        data = DataSpec.model_validate({name: document["data"][name] for name in ("source", "task")})
+        # Not the whole section: runs of other versions of this job have other fields.
+        given = {name: value for name, value in document.get("data", {}).items() if name in {"source", "task"}}
+        data = DataSpec.model_validate(given)
         search = SearchSpec.model_validate({"objective": document["search"]["objective"]})
-    except (ObjectNotFoundError, ValueError, KeyError, TypeError):
+    except (ObjectNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return "max"
     objective = known_objective(data, search)
     if objective is not None:

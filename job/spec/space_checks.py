@@ -132,12 +132,18 @@ def _entries_have_an_effect(draft: Draft) -> Iterator[Finding]:
     entries = builder.resolve(draft.spec.space)
     for name in draft.spec.space:
         reason = builder.without_effect(name, entries) if name in entries else None
-        if reason is not None and not draft.broken_entries:
+        if reason is not None and not _depends_on(builder, name, draft.broken_entries):
             yield Finding(("space", name), f"has no effect in this space: {reason}", shows_value=False)
     used = [name for name in builder.exclusive if name in entries and not _is_zero(entries[name])]
     for name, other in pairwise(used):
         if not _never_together(entries[name], entries[other]):
             yield Finding(("space", other), f"cannot be used together with {name}", shows_value=False)
+
+
+def _depends_on(builder: Builder, name: str, broken: frozenset[str]) -> bool:
+    """Whether it is invalid entries that decide what effect this one has."""
+    declared = builder.hyperparameter(name)
+    return declared is not None and declared.needs is not None and declared.needs.parent in broken
 
 
 def _is_zero(entry: AnyEntry) -> bool:

@@ -103,8 +103,11 @@ def test_a_space_narrows_fixes_and_adds():
         "batch_size": "Choice",
     }
     sampler = AddressedSampler(hp, 0)
-    drawn = [sampler.draw(0, 0, index) for index in range(48)]
-    assert {values["units"] for values in drawn} == {8, 16, 32}
+    # Without a hidden layer neither units nor dropout: 2 batch sizes, times 1 and 3 * 3 * 2 points.
+    drawn = [sampler.draw(0, 0, index) for index in range(38)]
+    assert sampler.draw(0, 0, 38) is None
+    assert {values.get("units") for values in drawn} == {8, 16, 32, None}
+    assert all(("units" in values) == (values["hidden_layers"] > 0) for values in drawn)
     assert {values["learning_rate"] for values in drawn} == {0.01}
     assert {values["hidden_layers"] for values in drawn} == {0, 1, 2, 3}
 

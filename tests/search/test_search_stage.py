@@ -8,7 +8,7 @@ from job.search.executors import open_executor
 from job.search.trial_plan import trial_plan
 from job.seeds import derive_seed
 from job.spec import JobSpec
-from job.spec.checks import CLASSIFICATION_METRICS
+from job.spec.metrics import METRICS
 from job.training.trial import best_checkpoint, last_checkpoint
 
 # Two brackets: 3 trials to epoch 1 of which one goes on to epoch 3, and 2 trials to epoch 3.
@@ -126,7 +126,9 @@ def test_the_objective_may_be_minimised(search):
 
 
 def test_the_objectives_that_a_spec_may_name_are_those_that_are_logged(first):
-    """Every metric that the spec's check knows is logged each epoch, with the direction that KerasTuner infers."""
+    """What the spec's check knows to be logged always is logged each epoch, with the direction KerasTuner infers."""
     logged = {name for trial in first[0].trials for logs in trial.executions[0].epochs for name in logs}
-    assert set(CLASSIFICATION_METRICS) == logged
-    assert {name: infer_metric_direction(name) for name in logged} == CLASSIFICATION_METRICS
+    always = [metric for metric in METRICS["classification"] if not metric.asked_for]
+    directions = {prefix + metric.name: metric.direction for metric in always for prefix in ("", "val_")}
+    assert set(directions) == logged
+    assert {name: infer_metric_direction(name) for name in logged} == directions

@@ -25,12 +25,12 @@ def test_cnn_refuses_what_is_no_image(tmp_path, shape):
         plan_for(tmp_path, shape, "cnn")
     assert f"rows.npz has rows of shape {shape}, but model.builder cnn takes images" in caught.value.message
     assert "(height, width) or (height, width, channels)" in caught.value.message
-    assert caught.value.advice == "For these rows there is model.builder: mlp."
+    assert caught.value.advice == "For these rows there is model.builder: linear or mlp."
 
 
 @pytest.mark.parametrize(
     ("builder", "shape"),
-    [("cnn", (4, 4)), ("cnn", (4, 4, 3)), ("mlp", (13,)), ("mlp", (4, 4, 3))],
+    [("cnn", (4, 4)), ("cnn", (4, 4, 3)), ("mlp", (13,)), ("mlp", (4, 4, 3)), ("linear", (13,))],
 )
 def test_rows_that_a_builder_takes_are_planned(tmp_path, builder, shape):
     """Images are for both builders, tables for the mlp."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from job.layout import RUN_ENTRIES
 from job.plan import make_plan, plan_document, plan_tables, tables_as_text, values_in_words
 from job.resources import Resources
-from job.spaces import BooleanEntry, ChoiceEntry, FixedEntry, FloatEntry, IntEntry
+from job.spaces import MLP, BooleanEntry, ChoiceEntry, FixedEntry, FloatEntry, IntEntry
 from job.spec.validation import validate_document
 
 FOUR_CORES = Resources(cores=4, memory=64 * 2**30, gpus=())
@@ -49,12 +49,7 @@ def test_the_quickstarts_plan():
         "trials_at_a_time": 4,
     }
     assert document["space"]["points"] == 48
-    assert document["space"]["constants"] == {
-        "hidden_layers": 1,
-        "activation": "relu",
-        "dropout": 0.0,
-        "batch_size": 32,
-    }
+    assert document["space"]["constants"] == MLP.constants()
     assert document["warnings"] == []
 
 

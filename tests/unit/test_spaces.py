@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from job.schedule import hyperband_schedule
 from job.spaces import (
     BUILDERS,
+    CNN,
+    LINEAR,
     MLP,
     BooleanEntry,
     ChoiceEntry,
@@ -21,6 +24,7 @@ from job.spaces import (
     space_size,
     values_of,
 )
+from job.spec import JobSpec
 
 ENTRY = TypeAdapter(SpaceEntry)
 
@@ -205,8 +209,58 @@ def test_a_spec_replaces_and_adds_entries_and_parents_come_first():
 def test_a_builder_accepts_its_own_defaults(builder):
     """Every default entry has values of the declared kind within the declared bounds."""
     for hyperparameter in builder.hyperparameters:
+        if hyperparameter.entry is None:
+            continue
         for value in values_of(hyperparameter.entry):
             assert type(value) is hyperparameter.kind
             assert hyperparameter.choices is None or value in hyperparameter.choices
             assert hyperparameter.minimum is None or value >= hyperparameter.minimum
             assert hyperparameter.maximum is None or value <= hyperparameter.maximum
+
+
+def resolved(builder=MLP, **space):
+    return builder.resolve(JobSpec.model_validate({"space": space}).space)
+
+
+def test_what_needs_another_value_depends_on_it():
+    """Momentum is searched with sgd alone, without being told; where sgd is the only optimizer, always."""
+    entries = resolved(optimizer=["adam", "sgd"], momentum=[0.0, 0.9], nesterov={"type": "boolean"})
+    for name in ("momentum", "nesterov"):
+        assert (entries[name].parent_name, entries[name].parent_values) == ("optimizer", ("sgd",))
+    # 16 units, 3 learning rates; adam, or sgd with 2 momenta and 2 ways to use them.
+    assert space_size(entries) == 16 * 3 * (1 + 2 * 2)
+    assert resolved(optimizer="sgd", momentum=[0.0, 0.9])["momentum"].parent_name is None
+
+
+def test_what_a_spec_makes_depend_on_something_else_does():
+    """A parent that the spec names stays."""
+    momentum = {"type": "choice", "values": [0.0, 0.9], "parent_name": "units", "parent_values": [32]}
+    entries = resolved(optimizer=["adam", "sgd"], momentum=momentum)
+    assert entries["momentum"].parent_name == "units"
+
+
+def test_a_condition_of_the_builders_own_closes_no_circle():
+    """`units` needs a hidden layer; where the spec makes the number of layers depend on `units`, that stands alone."""
+    layers = {"type": "choice", "values": [0, 1], "parent_name": "units", "parent_values": [32]}
+    entries = resolved(hidden_layers=layers)
+    assert entries["units"].parent_name is None
+    assert entries["hidden_layers"].parent_name == "units"
+
+
+def test_layers_may_have_units_of_their_own():
+    """`units_2` is searched where there are two layers; `units` only where some layer has none of its own."""
+    entries = resolved(hidden_layers=[1, 2, 3], units_2=[8, 16])
+    assert (entries["units_2"].parent_name, entries["units_2"].parent_values) == ("hidden_layers", (2, 3))
+    assert "units" in entries
+    assert "units" not in resolved(hidden_layers=[1, 2], units_1=[8, 16], units_2=[8, 16])
+
+
+def test_without_hidden_layers_nothing_is_searched_of_them():
+    """The builder's own `units` would make equal points."""
+    assert list(resolved(hidden_layers=0)) == ["learning_rate", "hidden_layers"]
+
+
+@pytest.mark.parametrize("builder", [LINEAR, MLP, CNN])
+def test_a_default_space_fills_a_search_of_ten_epochs(builder):
+    """Hyperband's 22 configurations are all different ones."""
+    assert space_size(builder.resolve({})) >= hyperband_schedule(10, 3).configurations

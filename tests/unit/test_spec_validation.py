@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from job.errors import SpecError
 from job.spec import JobSpec, Objective
 from job.spec.document import parse_document
-from job.spec.objectives import objective_of
+from job.spec.objectives import asked_metrics, deciding_metrics, known_objective, objective_of
 from job.spec.redaction import REDACTED, redact, show
 from job.spec.schema import spec_schema
 from job.spec.validation import validate_document
 from job.spec.yaml12 import dump_yaml, load_yaml
+from job.target import Target
 
 DESIGN_EXAMPLE = """
 spec_version: 1                          # specs live for years in buckets; older ones stay readable
@@ -126,7 +127,63 @@ def test_junk_anywhere_in_a_section_is_a_spec_or_a_spec_error(section, field, ju
 def test_an_objective_by_name_has_its_metrics_direction(objective, direction):
     """Losses are to fall, accuracies to rise."""
     search = validate_document({"search": {"objective": objective}}).search
-    assert objective_of(search) == Objective(name=objective, direction=direction)
+    assert objective_of(search, Target("classification")) == Objective(name=objective, direction=direction)
+
+
+@pytest.mark.parametrize(
+    ("task", "built_in", "name", "direction"),
+    [
+        ("classification", True, "val_accuracy", "max"),
+        ("regression", True, "val_rmse", "min"),
+        ("regression", False, "val_loss", "min"),
+        ("custom", False, "val_loss", "min"),
+    ],
+)
+def test_the_objective_follows_the_task(task, built_in, name, direction):
+    """With `auto`; the loss of a built-in regression holds penalties, by which no trial should win."""
+    search = validate_document({}).search
+    assert objective_of(search, Target(task), built_in=built_in) == Objective(name=name, direction=direction)
+
+
+def test_naming_an_optional_metric_as_objective_asks_for_it():
+    """It is logged then, with what `training.metrics` asks for, each once."""
+    spec = validate_document({"search": {"objective": "val_f1_score"}, "training": {"metrics": ["auc", "f1_score"]}})
+    objective = objective_of(spec.search, Target("classification"))
+    assert objective.direction == "max"
+    deciding = deciding_metrics(spec.search, objective)
+    assert asked_metrics(spec.training, deciding, "classification") == ("auc", "f1_score")
+
+
+def test_a_weighted_sum_is_minimised_and_asks_for_its_metrics():
+    """Whatever its metrics' directions; each of them is logged, and whichever task there is, it is the objective."""
+    terms = [{"name": "val_f1_score", "direction": "max"}, {"name": "loss", "direction": "min", "weight": 2}]
+    spec = validate_document({"search": {"objective": terms}, "data": {"source": "s3://bucket/x.npz"}})
+    objective = known_objective(spec.data, spec.search)
+    assert (objective.name, objective.direction) == ("objective", "min")
+    assert objective_of(spec.search, Target("regression")) == objective
+    deciding = deciding_metrics(spec.search, objective)
+    assert deciding == ("val_f1_score", "loss")
+    assert asked_metrics(spec.training, deciding, "classification") == ("f1_score",)
+    assert [term.weight for term in spec.search.objective_terms] == [1.0, 2.0]
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert validate_document(spec.document()) == spec
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({}, "val_accuracy"),
+        ({"data": {"source": "boston_housing"}}, "val_rmse"),
+        ({"data": {"source": "s3://bucket/x.npz"}}, None),
+        ({"data": {"source": "s3://bucket/x.npz", "task": "regression"}}, "val_rmse"),
+        ({"data": {"source": "s3://bucket/x.npz"}, "search": {"objective": "val_r2"}}, "val_r2"),
+    ],
+)
+def test_the_objective_is_known_before_the_data_where_the_task_is(document, expected):
+    """A stated task, a built-in data set or a metric of one task alone tells it; `auto` on unread data does not."""
+    spec = validate_document(document)
+    objective = known_objective(spec.data, spec.search)
+    assert (None if objective is None else objective.name) == expected
 
 
 def test_the_schema_knows_every_field_and_the_shorthands():
