@@ -33,6 +33,8 @@ from job.records.trials import (
     TrialRequest,
     best_first,
     hyperparameters_of,
+    lost_trial,
+    trial_identity,
 )
 
 __all__ = [
@@ -72,5 +74,7 @@ __all__ = [
     "best_first",
     "execution_bests",
     "hyperparameters_of",
+    "lost_trial",
     "mean_and_deviation",
+    "trial_identity",
 ]

@@ -63,6 +63,43 @@ class TrialRecord(Record):
     token: int = 0
 
 
+# What a request, an attempt's marker and a record all say of a trial.
+_IDENTITY = (
+    "trial_id",
+    "hyperparameters",
+    "iteration",
+    "bracket",
+    "index",
+    "rung",
+    "parent",
+    "from_epoch",
+    "to_epoch",
+)
+
+
+def trial_identity(of: object) -> dict[str, Any]:
+    """Which trial it is, as the fields of a record; `of` is a request or an attempt's marker."""
+    return {name: getattr(of, name) for name in _IDENTITY}
+
+
+def lost_trial(  # noqa: PLR0913 - the circumstances of a record
+    of: object, failure: FailureKind, error: str, *, seconds: float = 0.0, worker: str = "", attempts: int = 1
+) -> TrialRecord:
+    """The record of a trial that nobody lived to write one of; `of` is its request or its attempt's marker."""
+    return TrialRecord(
+        **trial_identity(of),
+        status="failed",
+        score=None,
+        best_epoch=None,
+        executions=(),
+        failure=failure,
+        error=error,
+        attempts=attempts,
+        seconds=seconds,
+        worker=worker,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class TrialRequest:
     """What an executor is asked for: train a lineage from one epoch to another.

@@ -13,7 +13,7 @@ import keras_tuner
 from job.disk import disk_full, is_disk_full
 from job.errors import JobError
 from job.logs import bound, get_logger
-from job.records import FailureKind, TrialRecord, TrialRequest, mean_and_deviation
+from job.records import FailureKind, TrialRecord, TrialRequest, mean_and_deviation, trial_identity
 from job.training.building import build_model
 from job.training.checkpoint import best_checkpoint, last_checkpoint
 from job.training.lineage import DivergedError, Lineage, TrialTimeoutError
@@ -54,13 +54,12 @@ class _Trial:
 
     def record(self, failure: FailureKind | None, error: str | None) -> TrialRecord:
         """What is stored of the trial, completed or failed."""
-        request = self.request
         scores = [one.state.best_score for one in self.lineages if one.state.best_score is not None]
         best_epochs = [one.state.best_epoch for one in self.lineages if one.state.best_epoch is not None]
         is_scored = failure is None and bool(scores)
         score, deviation = mean_and_deviation(scores) if is_scored else (None, None)
         return TrialRecord(
-            **{name: getattr(request, name) for name in request.__slots__ if name != "seed"},
+            **trial_identity(self.request),
             status="completed" if failure is None else "failed",
             score=score,
             deviation=deviation,
