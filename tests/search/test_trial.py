@@ -4,18 +4,16 @@ import json
 from dataclasses import replace
 from typing import ClassVar
 
-import keras
 import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_nets import StatefulNet
 
 from job.errors import StateConflictError
-from job.models import BuiltInHyperModel
 from job.models.builders import MlpHyperModel
 from job.records import TrialRequest
 from job.seeds import derive_seed
-from job.spaces import MLP
 from job.target import Target
 from job.training.checkpoint import LineageState, restore_checkpoint, take_checkpoint
 from job.training.epochs import DeviceRows
@@ -33,28 +31,10 @@ RUNGS = ((0, 2), (2, 4), (4, 10))
 VALUES = {"units": 16, "learning_rate": 0.01}
 
 
-class NormalisedDropout(BuiltInHyperModel):
-    """A net whose training has all kinds of state: Adam's, moving averages, and a seed generator's."""
+class NormalisedDropout(StatefulNet):
+    """Drops more."""
 
-    declaration: ClassVar = MLP
-
-    def build_from(self, values):
-        model = keras.Sequential(
-            [
-                keras.Input(self._input_shape),
-                keras.layers.Flatten(),
-                keras.layers.Dense(values["units"], activation="relu"),
-                keras.layers.BatchNormalization(momentum=0.5),
-                keras.layers.Dropout(0.4),
-                keras.layers.Dense(self._target.outputs),
-            ]
-        )
-        model.compile(
-            optimizer=keras.optimizers.Adam(values["learning_rate"]),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
-        return model
+    dropout: ClassVar = 0.4
 
 
 class RaisesInBuild(NormalisedDropout):
