@@ -26,7 +26,7 @@ from job.spec.fields import Place, field_place
 from job.spec.metrics import METRICS
 from job.spec.overrides import variable_name
 from job.spec.schema import spec_schema
-from job.spec.sections import ColumnSpec, RecordField
+from job.spec.sections import ColumnSpec, RecordField, WeightedObjective
 from job.spec.space_checks import accepted_in_words
 
 DOCS = Path(__file__).parent
@@ -130,9 +130,20 @@ def _objectives() -> str:
         for metric in metrics
     ]
     objective = _fields_table("search.objective.", Objective.model_fields.items())
+    weighted = _fields_table("search.objective[].", WeightedObjective.model_fields.items())
     table = _table(("metric", "task", "logged", "better", "meaning"), rows)
-    return f"As a mapping, `search.objective` has:\n\n{objective}\n\n{_METRICS_INTRODUCTION}\n\n{table}"
+    parts = (
+        "As a mapping, `search.objective` has:",
+        objective,
+        _SUM_INTRODUCTION,
+        weighted,
+        _METRICS_INTRODUCTION,
+        table,
+    )
+    return "\n\n".join(parts)
 
+
+_SUM_INTRODUCTION = "Each entry of a list, whose weighted sum decides ([the search](search.md)), has:"
 
 _METRICS_INTRODUCTION = """\
 An objective is a metric of validation rows, `val_` and one of these names (without it, of training rows). Naming one

@@ -13,10 +13,20 @@ from job.evaluation import Evaluation
 from job.models import signature_of
 from job.models.answers import OutputKind, output_kind_of
 from job.publish import Publication
-from job.records import Export, Lineage, Manifest, Scores, SearchResult
+from job.records import (
+    Export,
+    Lineage,
+    Manifest,
+    Scores,
+    SearchResult,
+    Sensitivity,
+    execution_bests,
+    mean_and_deviation,
+)
 from job.report.summary import summary_of
 from job.retrain import TrainedModel
 from job.spec import JobSpec
+from job.spec.sections import COMPOSITE
 from job.target import Task
 
 if TYPE_CHECKING:
@@ -41,6 +51,7 @@ class RunResults:
     evaluation: Evaluation
     lineage: Lineage
     started_at: datetime
+    sensitivity: Sensitivity | None = None
     exported: "Exported | None" = None
 
     @property
@@ -61,6 +72,8 @@ def write_artifacts(results: RunResults, publication: Publication, scratch: Path
                 publication.write_file(name, path)
     publication.write_json(layout.BEST_HYPERPARAMETERS, results.search.best.hyperparameters)
     publication.write_json(layout.METRICS, _metrics(results))
+    if results.sensitivity is not None:
+        publication.write(layout.SENSITIVITY, results.sensitivity.to_json())
     publication.write(layout.TRIALS_TABLE, b"".join(trial.to_json_line() for trial in results.search.trials))
     tensorboard = scratch / "tensorboard"
     for path in sorted(p for p in tensorboard.rglob("*") if p.is_file()):
@@ -70,7 +83,7 @@ def write_artifacts(results: RunResults, publication: Publication, scratch: Path
 def write_summary(results: RunResults, publication: Publication, seconds: Mapping[str, float]) -> None:
     """Write the page for people."""
     manifest = manifest_of(results, publication, seconds)
-    text = summary_of(manifest, results.search.trials, publication.url(layout.MODEL_KERAS))
+    text = summary_of(manifest, results.search.trials, publication.url(layout.MODEL_KERAS), results.sensitivity)
     publication.write(layout.SUMMARY, text.encode())
 
 
@@ -85,7 +98,11 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         data=results.dataset.summary(),
         model=results.trained.description,
         best_hyperparameters=search.best.hyperparameters,
-        scores=Scores(validation=validation_scores(search), test=results.evaluation.scores),
+        scores=Scores(
+            validation=validation_scores(search),
+            deviation=validation_deviations(search),
+            test=results.evaluation.scores,
+        ),
         search=search.totals,
         signature=signature_of(results.trained.model, target.class_names, _output_kind(results)),
         lineage=results.lineage,
@@ -105,20 +122,33 @@ def _output_kind(results: RunResults) -> OutputKind:
 
 
 def validation_scores(search: SearchResult) -> dict[str, float]:
-    """The validation metrics of the best configuration at its best epoch, whichever of its rungs trained that."""
-    best = search.best
-    for trial in search.trials:
-        same = (trial.iteration, trial.bracket, trial.index) == (best.iteration, best.bracket, best.index)
-        if same and best.best_epoch is not None and trial.from_epoch < best.best_epoch <= trial.to_epoch:
-            logs = trial.executions[0].epochs[best.best_epoch - trial.from_epoch - 1]
-            return {name: value for name, value in logs.items() if name.startswith("val_")}
-    return {}
+    """The validation metrics of the best configuration at its best epoch, whichever of its rungs trained that.
+
+    Of several executions each has a best epoch of its own; these are the means.
+    """
+    return {name: mean for name, (mean, _) in _validation(search).items()}
+
+
+def validation_deviations(search: SearchResult) -> dict[str, float]:
+    """The sample standard deviation of each of these, where there are several executions; empty otherwise."""
+    return {name: deviation for name, (_, deviation) in _validation(search).items() if deviation is not None}
+
+
+def _validation(search: SearchResult) -> dict[str, tuple[float, float | None]]:
+    bests = execution_bests(search.trials, search.best, search.totals.objective, search.totals.direction)
+    names = [name for name in bests[0].logs if name.startswith("val_") or name == COMPOSITE] if bests else []
+    return {name: mean_and_deviation([best.logs[name] for best in bests]) for name in names}
 
 
 def _metrics(results: RunResults) -> dict[str, object]:
+    deviations = validation_deviations(results.search)
+    measured = () if results.sensitivity is None else results.sensitivity.hyperparameters
+    effects = {one.name: one.effect for one in measured}
     return {
         "test": results.evaluation.report,
         "validation": validation_scores(results.search),
+        **({"validation_deviation": deviations} if deviations else {}),
         "best_trial": results.search.best.trial_id,
         "data": results.dataset.profile(),
+        **({"sensitivity": effects} if effects else {}),
     }

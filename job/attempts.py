@@ -23,7 +23,7 @@ from job.errors import JobError
 from job.layout import ATTEMPTS_FOLDER, RunLayout, attempt_marker
 from job.lease import RunLease, is_near_limit
 from job.logs import get_logger
-from job.records import AttemptMarker, HolderDeath, TrialRecord, TrialRequest
+from job.records import AttemptMarker, HolderDeath, TrialRecord, TrialRequest, lost_trial, trial_identity
 from job.store import ObjectStore
 
 # So many deaths with the memory nearly full are enough.
@@ -126,7 +126,7 @@ class Attempts:
             reason = self._verdict(trial_id, deaths)
             if reason is not None:
                 get_logger().error("trial given up", trial_id=trial_id, reason=reason)
-                records.append(_failed(markers[-1], reason, len(markers)))
+                records.append(lost_trial(markers[-1], "error", reason, attempts=len(markers)))
         for trial_id in self._left.keys() & known.keys():
             self.ended(trial_id)
         return records
@@ -144,15 +144,7 @@ class Attempts:
             return
         self._left[request.trial_id].add(key)
         marker = AttemptMarker(
-            trial_id=request.trial_id,
-            hyperparameters=request.hyperparameters,
-            iteration=request.iteration,
-            bracket=request.bracket,
-            index=request.index,
-            rung=request.rung,
-            parent=request.parent,
-            from_epoch=request.from_epoch,
-            to_epoch=request.to_epoch,
+            **trial_identity(request),
             token=lease.token,
             started_at=datetime.now(UTC),
             progress=self._progress(request.trial_id),
@@ -200,18 +192,3 @@ class Attempts:
             except JobError as error:
                 # It costs evidence, not the search.
                 get_logger().warning("attempt marker not stored", reason=error.message)
-
-
-def _failed(marker: AttemptMarker, reason: str, attempts: int) -> TrialRecord:
-    return TrialRecord(
-        **marker.model_dump(include=TrialRecord.model_fields.keys() & AttemptMarker.model_fields.keys()),
-        status="failed",
-        score=None,
-        best_epoch=None,
-        executions=(),
-        failure="error",
-        error=reason,
-        attempts=attempts,
-        seconds=0.0,
-        worker="",
-    )

@@ -22,8 +22,9 @@ from job.store import ObjectStore
 from job.uploads import UploadQueue, through_outage
 
 _INTERVAL_SECONDS = 1.0
-# `<trial_id>.best.npz`, `<trial_id>.last.npz`; unfinished files begin with a dot.
-_NAME = re.compile(r"(?P<trial>[A-Za-z0-9][\w-]*)\.(?:best|last)\.npz")
+# `<trial_id>.best.npz`, `<trial_id>.last.npz`; of several executions `<trial_id>.e1.last.npz`, or `.e1f2.` with folds.
+# Unfinished files begin with a dot.
+_NAME = re.compile(r"(?P<trial>[A-Za-z0-9][\w-]*)(?:\.e\d+(?:f\d+)?)?\.(?:best|last)\.npz")
 
 # What changes when a file is replaced: inode, size, and time of change in nanoseconds.
 _Version = tuple[int, int, int]

@@ -18,10 +18,10 @@ _LABEL_BYTES = 8
 _FLOAT_BYTES = 4
 # Each weight, and Adam's two moments of it.
 _VALUES_PER_WEIGHT = 3
-# A lineage's last and best epoch.
+# A lineage's last and best epoch; of a fold, the last.
 _CHECKPOINTS_PER_LINEAGE = 2
-# The search's best, and the retraining's.
-_KEPT_BESIDES = 2
+# The search's best trial, which is kept, and the retraining's one lineage.
+_BEST = _RETRAINING = 1
 _NUMBER_BYTES = 8
 # `.npy` format 1 has a header length of two bytes, later ones of four; before it, a magic string and a version.
 _MAGIC_BYTES = 6
@@ -123,11 +123,12 @@ def largest_model(spec: JobSpec, shape: DataShape) -> int | None:
 
 def _checkpoint_count(spec: JobSpec, trials_at_a_time: int) -> int:
     """Checkpoints that exist at a time: a rung's, as long as one of them may be promoted, and those under way."""
-    waiting = 0
+    waiting, executions = 0, spec.search.executions_per_trial * (spec.data.folds or 1)
     if spec.can_plan:
         rungs = (bracket.rungs for _, bracket in spec.planned().runs() if len(bracket.rungs) > 1)
         waiting = max((of_bracket[0].size for of_bracket in rungs), default=0)
-    return _CHECKPOINTS_PER_LINEAGE * (waiting + trials_at_a_time + _KEPT_BESIDES)
+    lineages = executions * (waiting + trials_at_a_time + _BEST) + _RETRAINING
+    return (_CHECKPOINTS_PER_LINEAGE if spec.data.folds is None else 1) * lineages
 
 
 def _shape_of_npz(path: Path) -> DataShape | None:

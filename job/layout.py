@@ -64,9 +64,11 @@ LEASE = "lease.json"
 TRIALS_FOLDER = "trials/"
 ATTEMPTS_FOLDER = "attempts/"
 CHECKPOINTS_FOLDER = "checkpoints/"
+SENSITIVITY_FOLDER = "sensitivity/"
 TRIALS_TABLE = "trials.jsonl"
 BEST_HYPERPARAMETERS = "best_hyperparameters.json"
 METRICS = "metrics.json"
+SENSITIVITY = "sensitivity.json"
 MODEL_KERAS = "model/model.keras"
 MODEL_SAVED_MODEL = "model/saved_model/"
 MODEL_ONNX = "model/model.onnx"
@@ -80,7 +82,11 @@ STARTS_FOLDER = "starts/"
 
 # What all starts of a run share; every other object of a run is an artifact of the start that published it.
 _SHARED = frozenset({SPEC, INPUTS, LEASE, FAILURE, MANIFEST})
-_SHARED_FOLDERS = (TRIALS_FOLDER, CHECKPOINTS_FOLDER)
+_SHARED_FOLDERS = (TRIALS_FOLDER, SENSITIVITY_FOLDER, CHECKPOINTS_FOLDER)
+# Those that one object per trial is written to.
+RECORD_FOLDERS = (TRIALS_FOLDER, SENSITIVITY_FOLDER)
+# What the ids of variations begin with; those of a search's trials begin with `h`.
+_VARIATION = "s-"
 _LOG_SEGMENTS = f"{LOGS_FOLDER}job-"
 
 
@@ -95,8 +101,23 @@ def start_prefix(start: str) -> str:
 
 
 def trial_record(trial_id: str) -> str:
-    """The write-once record of one finished trial."""
-    return f"{TRIALS_FOLDER}{trial_id}.json"
+    """The write-once record of one finished trial, or of a variation of the best one."""
+    return f"{SENSITIVITY_FOLDER if is_variation(trial_id) else TRIALS_FOLDER}{trial_id}.json"
+
+
+def trial_of_record(relative: str) -> str:
+    """The trial whose record this key is of."""
+    return relative.rpartition("/")[2].removesuffix(".json")
+
+
+def variation_id(name: str, number: int) -> str:
+    """The id of a variation of the best trial in one hyperparameter; `name` may stand in keys and file names."""
+    return f"{_VARIATION}{name}-{number}"
+
+
+def is_variation(trial_id: str) -> bool:
+    """Whether a trial is no part of the search, but a variation of its best."""
+    return trial_id.startswith(_VARIATION)
 
 
 def attempt_marker(trial_id: str, token: int) -> str:
@@ -116,9 +137,13 @@ RUN_ENTRIES = (
     Entry(trial_record("<trial_id>"), "written once per finished trial: hyperparameters, every epoch's metrics"),
     Entry(f"{ATTEMPTS_FOLDER}<trial_id>.<token>.json", "alive while a trial is under way: who started it"),
     Entry(f"{CHECKPOINTS_FOLDER}…", "alive only while a rung or the retraining may still need them"),
+    Entry(
+        f"{SENSITIVITY_FOLDER}s-<name>-<n>.json", "likewise of each variation of the best, with `search.sensitivity`"
+    ),
     Entry(TRIALS_TABLE, "all trial records, one per line, in address order"),
     Entry(BEST_HYPERPARAMETERS, "the best hyperparameters; the user's own names alone"),
     Entry(METRICS, "test scores, confusion matrix, per-class precision and recall, validation history"),
+    Entry(SENSITIVITY, "what varying each hyperparameter around the best does, with `search.sensitivity`"),
     Entry(MODEL_KERAS, "the published model: takes rows as they are in the source"),
     Entry(
         f"{MODEL_SAVED_MODEL}…",

@@ -6,7 +6,15 @@ from typing import Any
 
 from job.disk import size_in_words
 from job.disk_needs import DiskNeeds, disk_needs, known_shape
-from job.layout import FAILURE, RUN_ENTRIES, TENSORBOARD_FOLDER, RunLayout, latest_key
+from job.layout import (
+    FAILURE,
+    RUN_ENTRIES,
+    SENSITIVITY,
+    SENSITIVITY_FOLDER,
+    TENSORBOARD_FOLDER,
+    RunLayout,
+    latest_key,
+)
 from job.resources import Resources, available_resources
 from job.schedule import Bracket, Schedule
 from job.slots import slot_count
@@ -99,8 +107,11 @@ def make_plan(spec: JobSpec, run_id: str | None = None, resources: Resources | N
 def _written(spec: JobSpec, run_id: str) -> list[tuple[str, str]]:
     root = spec.output.rstrip("/") + "/"
     run = RunLayout(spec.name, run_id)
-    skipped = {FAILURE} | (set() if spec.logs.tensorboard else {TENSORBOARD_FOLDER})
-    entries = [(root + run.key(one.key), one.meaning) for one in RUN_ENTRIES if one.key not in skipped]
+    skipped = [FAILURE]
+    skipped += [] if spec.logs.tensorboard else [TENSORBOARD_FOLDER]
+    skipped += [] if spec.search.sensitivity else [SENSITIVITY, SENSITIVITY_FOLDER]
+    # A folder stands for all that is in it.
+    entries = [(root + run.key(one.key), one.meaning) for one in RUN_ENTRIES if not one.key.startswith(tuple(skipped))]
     pointer = (root + latest_key(spec.name), "points to the newest published run")
     return [*entries, pointer]
 
@@ -221,6 +232,7 @@ def _overview(plan: Plan) -> Table:
         ("objective", _objective_in_words(spec)),
         ("search", _search_in_words(spec, schedule)),
         *_counts_in_words(plan),
+        *((("sensitivity", "each hyperparameter varied around the best"),) if spec.search.sensitivity else ()),
         ("scratch disk", _disk_in_words(plan.disk)),
         *((("time limits", ", ".join(limits)),) if limits else ()),
         *((("stops early", " or ".join(stop)),) if stop else ()),
@@ -246,8 +258,15 @@ def _counts_in_words(plan: Plan) -> tuple[tuple[str, str], ...]:
     return (
         ("configurations", f"{schedule.configurations} of {points}"),
         ("trials", f"{schedule.trials}{cut}, {plan.trials_at_a_time} at a time"),
+        *((("trainings", _trainings_in_words(plan.spec)),) if schedule.executions > 1 else ()),
         ("epochs", str(schedule.epochs)),
     )
+
+
+def _trainings_in_words(spec: JobSpec) -> str:
+    """How often each configuration is trained."""
+    parts = ((spec.search.executions_per_trial, "seeds"), (spec.data.folds or 1, "folds"))
+    return "each trial trains " + " on ".join(f"{count} {what}" for count, what in parts if count > 1)
 
 
 def _objective_document(spec: JobSpec) -> dict[str, str | None]:
@@ -256,6 +275,13 @@ def _objective_document(spec: JobSpec) -> dict[str, str | None]:
 
 
 def _objective_in_words(spec: JobSpec) -> str:
+    terms = spec.search.objective_terms
+    if terms:
+        signed = [
+            f"{'+' if term.direction == 'min' else '-'} {'' if term.weight == 1 else f'{term.weight:g} '}{term.name}"
+            for term in terms
+        ]
+        return f"{' '.join(signed).removeprefix('+ ')} (min)"
     built_in = spec.built_in is not None
     objective = known_objective(spec.data, spec.search, built_in=built_in)
     if objective is not None:
@@ -285,8 +311,15 @@ def _points_in_words(points: int | None) -> str:
 
 
 def _search_table(schedule: Schedule | None) -> Table:
+    executions = 1 if schedule is None else schedule.executions
     rows = [
-        (str(bracket.number), str(number), str(rung.size), f"{rung.from_epoch} to {rung.to_epoch}", str(rung.epochs))
+        (
+            str(bracket.number),
+            str(number),
+            str(rung.size),
+            f"{rung.from_epoch} to {rung.to_epoch}",
+            str(executions * rung.epochs),
+        )
         for bracket in _brackets(schedule)
         for number, rung in enumerate(bracket.rungs)
     ]

@@ -19,7 +19,7 @@ from job.layout import (
     FAILURE,
     LOGS_FOLDER,
     MANIFEST,
-    TRIALS_FOLDER,
+    RECORD_FOLDERS,
     RunLayout,
     condition_probe_key,
     is_shared,
@@ -127,7 +127,7 @@ class Publication:
         """
         if not self.prefix:
             self.artifacts[relative] = artifact_of(data)
-        elif not relative.startswith(TRIALS_FOLDER):
+        elif not relative.startswith(RECORD_FOLDERS):
             copy = self.prefix + relative
             self.store.put(self.layout.key(copy), data)
             self.artifacts[copy] = artifact_of(data)

@@ -13,11 +13,12 @@ from job.data import Dataset
 from job.errors import SearchFailedError
 from job.logs import get_logger
 from job.models import Span, TunableModel, publishable_model
-from job.records import PublishedModel, SearchResult, TrialRecord
+from job.records import ExecutionBest, PublishedModel, SearchResult, TrialRecord, execution_bests
 from job.search.oracle import Address
 from job.seeds import derive_seed
 from job.signals import pausing_by_itself
 from job.spec import RetrainSpec
+from job.spec.sections import WeightedObjective
 from job.training.building import build_model, own_fit
 from job.training.checkpoint import (
     Checkpoint,
@@ -31,9 +32,11 @@ from job.training.checkpoint import (
 )
 from job.training.compilation import CompileMode
 from job.training.engine import Epochs, Precision, computing_in, open_engine
+from job.training.objective import with_objective
 from job.training.progress import ProgressFiles
 from job.training.rows import DeviceRows, place_rows
 from job.training.stopping import better
+from job.training.trial_setting import ExecutionPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Retraining:
         checkpoints: the search's checkpoint folder, which holds the best trial's best epoch; retraining writes its own
             state there, too.
         checkpoint_interval: seconds between such writes; None for none on the way.
+        terms: what the objective is the weighted sum of; empty where it is a metric.
         class_weight: what training rows of each class count, by class number; None where all count alike.
         schedule_epochs: the epochs that the search's learning-rate schedules run over. Those of a retraining run over
             `retrain.epochs` where that is a number.
@@ -78,6 +82,7 @@ class Retraining:
     compile_mode: CompileMode = "auto"
     precision: Precision = "float32"
     checkpoint_interval: float | None = None
+    terms: tuple[WeightedObjective, ...] = ()
     class_weight: Mapping[int, float] | None = None
     schedule_epochs: int = 1
 
@@ -139,7 +144,10 @@ class Retraining:
         return chosen
 
     def _candidates(self) -> Iterator[_Candidate]:
-        """The search's own best model, where its checkpoint is at hand, then one per fresh seed."""
+        """The search's own best model, where its checkpoint is at hand, then one per fresh seed.
+
+        Of several executions it is the best one's.
+        """
         train = place_rows(self.dataset.files.open_train(), class_weight=self.class_weight)
         validation = place_rows(self.dataset.files.open_validation())
         yield self._search_best(train, validation)
@@ -162,9 +170,11 @@ class Retraining:
     def _search_best(self, train: DeviceRows, validation: DeviceRows) -> _Candidate:
         best = self._best
         address = Address(best.iteration, best.bracket, best.index, best.rung)
-        seed = address.lineage_seed(self.seed)
-        path = best_checkpoint(self.checkpoints, best.trial_id)
-        epochs = best.best_epoch or best.to_epoch
+        execution = self._best_execution()
+        place = ExecutionPlace(execution.index, execution.fold, is_only=len(best.executions) == 1)
+        seed = place.seed(address.lineage_seed(self.seed))
+        path = best_checkpoint(self.checkpoints, place.name(best.trial_id))
+        epochs = execution.epoch
         if path.exists():
             with computing_in(self.precision):
                 core = build_model(self.hypermodel, best.hyperparameters, seed)
@@ -174,8 +184,16 @@ class Retraining:
             core, _ = self._train("retrain-best", seed, train, validation, epochs)
         return _Candidate(
             core,
-            PublishedModel(origin="search", trained_on="train", seed=seed, epochs=epochs, validation_score=best.score),
+            PublishedModel(
+                origin="search", trained_on="train", seed=seed, epochs=epochs, validation_score=execution.score
+            ),
         )
+
+    def _best_execution(self) -> ExecutionBest:
+        totals = self.result.totals
+        bests = execution_bests(self.result.trials, self._best, totals.objective, totals.direction)
+        sign = -1.0 if totals.direction == "max" else 1.0
+        return min(bests, key=lambda one: sign * one.score)
 
     def _train(
         self, name: str, seed: int, train: DeviceRows, validation: DeviceRows | None, epochs: int | None = None
@@ -193,7 +211,8 @@ class Retraining:
         )
         with pausing_by_itself(), self._progress_files(name) as progress:
             logs = self._go_on(engine, seed, epochs or self._epochs, progress)
-        return engine.model, logs
+        # Without rows to validate on nothing is decided.
+        return engine.model, logs if validation is None else with_objective(logs, self.terms)
 
     def _schedule_epochs(self, of_the_search: int | None) -> int:
         """What was best in the search is trained as it was there, also where it had not come to the schedule's end."""

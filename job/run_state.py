@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from job.errors import LockedError, ObjectNotFoundError, PreconditionFailedError, StateConflictError
-from job.layout import INPUTS, SPEC, TRIALS_FOLDER, RunLayout, trial_record
+from job.layout import INPUTS, RECORD_FOLDERS, SPEC, RunLayout, trial_of_record, trial_record
 from job.logs import get_logger
 from job.publish import Publication
 from job.records import Inputs, TrialRecord
@@ -22,7 +22,6 @@ from job.spec import JobSpec
 _CIRCUMSTANCES = {"seconds", "worker", "attempts", "token"}
 # A version of one of these decides the last bits, or the search's order.
 _DECISIVE_PACKAGES = ("keras", "keras-tuner", "numpy", "tensorflow")
-_SUFFIX = ".json"
 # A search may leave hundreds of records, and each read waits for the network.
 _READERS = 8
 
@@ -110,20 +109,19 @@ class RunState:
         return stored
 
     def trial_records(self) -> dict[str, TrialRecord]:
-        """The trials that earlier starts of this run finished, by id.
+        """The trials that earlier starts of this run finished, by id; variations of the best among them.
 
         What is torn, tampered with or foreign is warned of, and not among them: the trial is done again.
         """
         found: dict[str, TrialRecord] = {}
         store = self.publication.store
-        keys = [entry.key for entry in store.list(self._layout.key(TRIALS_FOLDER))]
+        keys = [entry.key for folder in RECORD_FOLDERS for entry in store.list(self._layout.key(folder))]
         with ThreadPoolExecutor(_READERS) as readers:
             contents = list(readers.map(lambda key: store.get(key).data, keys))
         for key, data in zip(keys, contents, strict=True):
             relative = key.removeprefix(self._layout.prefix)
-            trial_id = relative.removeprefix(TRIALS_FOLDER).removesuffix(_SUFFIX)
             try:
-                record = unseal(data, trial_id)
+                record = unseal(data, trial_of_record(relative))
             except BrokenRecordError as error:
                 get_logger().warning(
                     "trial record not used, its trial runs again", key=self.publication.url(relative), reason=str(error)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from job.checkpoint_copies import CheckpointCopies
-from job.layout import LOGS_FOLDER, TRIALS_FOLDER, trial_record
+from job.layout import LOGS_FOLDER, trial_of_record, trial_record
 from job.logs import get_logger
 from job.outbox import Outbox
 from job.records import TrialRecord
@@ -12,8 +12,6 @@ from job.run_state import RunState
 from job.scratch import Scratch
 from job.sealing import BrokenRecordError, seal, unseal
 from job.uploads import UploadQueue, through_outage
-
-_SUFFIX = ".json"
 
 
 class RunUploads:
@@ -103,7 +101,7 @@ class RunUploads:
 
 def _record_in(relative: str, data: bytes) -> TrialRecord | None:
     try:
-        return unseal(data, relative.removeprefix(TRIALS_FOLDER).removesuffix(_SUFFIX))
+        return unseal(data, trial_of_record(relative))
     except BrokenRecordError as error:
         get_logger().warning("trial record not used, its trial runs again", key=relative, reason=str(error))
         return None

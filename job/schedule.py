@@ -55,11 +55,13 @@ class Schedule:
     Attributes:
         max_trials: the plan ends after so many trials, in address order; None for all. A rung that it cuts runs fewer
             trials: of those below it, the best.
+        executions: how many times each trial trains its epochs: with other seeds, or on other folds.
     """
 
     brackets: tuple[Bracket, ...]
     iterations: int
     max_trials: int | None = None
+    executions: int = 1
 
     def runs(self) -> Iterator[tuple[int, Bracket]]:
         """(iteration, bracket) in the order in which they start."""
@@ -84,8 +86,8 @@ class Schedule:
 
     @property
     def epochs(self) -> int:
-        """Planned epochs; a promoted trial continues, so its earlier epochs count once."""
-        return sum(rung.epochs for _, bracket in self.runs() for rung in bracket.rungs)
+        """Planned epochs of all executions; a promoted trial continues, so its earlier epochs count once."""
+        return self.executions * sum(rung.epochs for _, bracket in self.runs() for rung in bracket.rungs)
 
     @property
     def is_cut(self) -> bool:

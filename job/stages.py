@@ -3,6 +3,7 @@
 Importing this module imports TensorFlow; the pipeline does so only once there is something to do.
 """
 
+import contextlib
 import hashlib
 import platform
 import socket
@@ -17,21 +18,31 @@ from job.data import Dataset
 from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.evaluation import evaluate as evaluate_model
+from job.layout import is_variation
 from job.models import TunableModel
 from job.progress import SearchDisplay
-from job.records import EngineChoices, Inputs, Lineage, SearchResult, SourceObject, TrialRecord, TrialRequest
+from job.records import (
+    EngineChoices,
+    Inputs,
+    Lineage,
+    SearchResult,
+    Sensitivity,
+    SourceObject,
+    TrialRecord,
+    TrialRequest,
+)
 from job.resources import memory_limit
 from job.retrain import Retraining, TrainedModel
 from job.search.algorithms import make_oracle, planned_over, search_limits
 from job.search.driver import Driver
 from job.search.executors import Executor
+from job.search.sensitivity import VariationRunner, measure_sensitivity
 from job.search.trial_plan import TrialPlan
 from job.settings import Settings
 from job.spec import JobSpec
-from job.training.checkpoint import CheckpointError, read_state
+from job.training.checkpoint import CheckpointError, checkpoints_of, read_state
 from job.training.device import Device
 from job.training.rows import rows_fit
-from job.training.trial import best_checkpoint, last_checkpoint
 from job.version import VERSION
 
 if TYPE_CHECKING:
@@ -48,6 +59,7 @@ __all__ = [
     "progress_of",
     "retrain",
     "search",
+    "sensitivity",
     "try_exports",
     "versions",
 ]
@@ -89,6 +101,8 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
     Raises:
         SearchFailedError: no usable trial.
     """
+    # Those of the best trial's variations are no part of the search.
+    known = {trial_id: record for trial_id, record in known.items() if not is_variation(trial_id)}
     objective = keras_tuner.Objective(plan.objective, plan.direction)
     space = frozen_space(plan.hypermodel())
     schedule = planned_over(spec, space)
@@ -107,6 +121,44 @@ def search(  # noqa: PLR0913 - this is where the parts of a search are wired tog
         return driver.run()
 
 
+def sensitivity(  # noqa: PLR0913 - see `search`
+    spec: JobSpec,
+    plan: TrialPlan,
+    executor: Executor,
+    result: SearchResult,
+    *,
+    known: Mapping[str, TrialRecord],
+    store_record: Callable[[TrialRecord], None],
+    starting: Callable[[TrialRequest], None] = lambda _: None,
+    seconds_used: Callable[[], float] = lambda: 0.0,
+) -> Sensitivity | None:
+    """Vary each hyperparameter around the search's best, if the spec asks for it; see `job.search.sensitivity`.
+
+    Args:
+        spec: which hyperparameters, and `limits`.
+        plan: what the executor's workers train.
+        executor: where variations are trained; what is under way in it is given up.
+        result: what the search came to.
+        known: records of earlier starts of this run.
+        store_record: keeps each new record.
+        starting: told of each attempt before it starts.
+        seconds_used: of `limits.timeout`, so far.
+    """
+    if not spec.search.sensitivity:
+        return None
+    timeout = spec.limits.timeout
+    runner = VariationRunner(
+        executor,
+        max_retries=spec.limits.max_retries_per_trial,
+        known=known,
+        store_record=store_record,
+        starting=starting,
+        discard=lambda trial_id: _delete_checkpoints(plan.checkpoints, trial_id),
+        is_time_up=lambda: timeout is not None and seconds_used() >= timeout.total_seconds(),
+    )
+    return measure_sensitivity(result, frozen_space(plan.hypermodel()), spec.seed, runner)
+
+
 def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResult) -> TrainedModel:
     """Train the best hyperparameters once more; see `job.retrain`."""
     return Retraining(
@@ -119,6 +171,7 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
         compile_mode=spec.training.compile,
         precision=spec.training.precision,
         checkpoint_interval=spec.limits.checkpoint_interval.total_seconds(),
+        terms=spec.search.objective_terms,
         class_weight=plan.class_weight,
         schedule_epochs=spec.search.max_epochs,
     ).run()
@@ -158,22 +211,23 @@ class _DisplayObserver:
 
     def trial_ended(self, record: TrialRecord, best: TrialRecord | None) -> None:
         self._display.trial_ended(
-            epochs=record.to_epoch - record.from_epoch, best_score=None if best is None else best.score
+            epochs=(record.to_epoch - record.from_epoch) * max(1, len(record.executions)),
+            best_score=None if best is None else best.score,
         )
 
 
 def _delete_checkpoints(folder: Path, trial_id: str) -> None:
-    last_checkpoint(folder, trial_id).unlink(missing_ok=True)
-    best_checkpoint(folder, trial_id).unlink(missing_ok=True)
+    for path in checkpoints_of(folder, trial_id):
+        path.unlink(missing_ok=True)
 
 
 def progress_of(folder: Path, trial_id: str) -> str:
-    """Names the state that a trial's last checkpoint holds; the same name for the same state, wherever it is read."""
-    try:
-        state = read_state(last_checkpoint(folder, trial_id))
-    except CheckpointError:
-        return "none"
-    return hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+    """Names the state that a trial's last checkpoints hold; the same name for the same state, wherever it is read."""
+    states = []
+    for path in checkpoints_of(folder, trial_id, "last"):
+        with contextlib.suppress(CheckpointError):
+            states.append((path.name, read_state(path)))
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:16] if states else "none"
 
 
 def lineage_of(spec: JobSpec, settings: Settings, device: Device) -> Lineage:

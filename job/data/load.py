@@ -19,6 +19,7 @@ from job.data.arrays import (
     write_selections,
 )
 from job.data.dataset import Dataset, Split
+from job.data.folds import FoldFile, random_folds, stratified_folds
 from job.data.inputs import check_alike, check_inputs, check_lengths
 from job.data.own import nested_dataset, plain_sources
 from job.data.own_arrays import read_own_arrays
@@ -80,7 +81,8 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
 
     `test_fraction` is a share of the source's own rows (`x`, or `x_train`); `validation_fraction` is a share of what
     the test split leaves of them. Rows that a file, `validation_source` or `test_source` gives count for
-    neither. Equal spec, seed and data give equal splits, on every machine.
+    neither. With `folds` no validation rows are kept apart: those that a file gives are among the training rows.
+    Equal spec, seed and data give equal splits, on every machine.
 
     Args:
         spec: the job spec's `data` section.
@@ -116,7 +118,13 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
         test=raw.test,
         train_rows=raw.train_rows,
         prepared=prepared,
-        files=RowFiles(x=prepared_file, y=_path(folder, "y", _BOTH), sample_weight=None, train_rows=raw.train_rows),
+        files=RowFiles(
+            x=prepared_file,
+            y=_path(folder, "y", _BOTH),
+            sample_weight=None,
+            train_rows=raw.train_rows,
+            folds=_write_folds(spec, raw, seed, folder),
+        ),
         preparation=preparation,
         target=raw.target,
         fingerprint=raw.fingerprint,
@@ -132,7 +140,7 @@ def _read(spec: DataSpec, seed: int, folder: Path, sources: Sources) -> _Raw:
     raw = _Raw(
         train_and_validation=_write_split(folder, _BOTH, dtype, divided.train, divided.validation),
         test=_write_split(folder, "test", dtype, divided.test),
-        train_rows=len(divided.train.y),
+        train_rows=len(divided.train.y) + (len(divided.validation.y) if spec.folds else 0),
         target=divided.target,
         fingerprint=fingerprint((name, array.values) for name, array in sources.named_arrays()),
         notes=divided.notes,
@@ -161,12 +169,16 @@ def _divide(sources: Sources, spec: DataSpec, seed: int) -> _Divided:
         train, test = _draw(train, "test", fraction, seed, stratified=stratified)
     if sources.validation is not None and validation_y is not None:
         validation = _Part(Selection(sources.validation.x), validation_y)
+    elif spec.folds is not None:
+        validation = _select(train, np.zeros(0, np.int64))
     else:
         fraction = spec.validation_fraction or DEFAULT_VALIDATION_FRACTION
         train, validation = _draw(train, "validation", fraction, seed, stratified=stratified)
     target = with_scale(encoded.target, train.y)
     parts = {"training": train, "validation": validation, "test": test}
-    notes = (*sources.notes, *encoded.notes, *scale_notes(target), *_notes_on_classes(target, parts))
+    joined = spec.folds is not None and sources.validation is not None
+    fold_notes = [f"data.folds {spec.folds} divides the validation rows as well, with the training rows"] * joined
+    notes = (*sources.notes, *fold_notes, *encoded.notes, *scale_notes(target), *_notes_on_classes(target, parts))
     return _Divided(train, validation, test, target, notes)
 
 
@@ -183,8 +195,27 @@ def _notes_on_classes(target: Target, parts: Mapping[str, _Part]) -> Iterator[st
     names = target.class_names or ()
     for split, part in parts.items():
         missing = len(names) - len(np.unique(part.y)) if names else 0
-        if missing:
+        # With folds there is no validation split.
+        if missing and len(part.y):
             yield f"{missing} of {len(names)} classes have no row in the {split} split"
+
+
+def _write_folds(spec: DataSpec, raw: _Raw, seed: int, folder: Path) -> FoldFile | None:
+    """Divide all rows but the test split's for cross-validation, if it is asked for."""
+    if spec.folds is None:
+        return None
+    codes = raw.train_and_validation.y
+    try:
+        if raw.target.class_names is not None and spec.split != "random":
+            folds = stratified_folds(codes, spec.folds, seed=seed)
+        else:
+            folds = random_folds(len(codes), spec.folds, seed=seed)
+    except UndrawableError as error:
+        raise DataError(
+            f"{redact_text(spec.source)}: data.folds {spec.folds} is not possible: {error}",
+            advice="Give more rows, or fewer data.folds; data.split: random divides rows whatever their class.",
+        ) from error
+    return FoldFile.write(folder / "folds.npy", folds)
 
 
 def _draw(source: _Part, split: str, fraction: float, seed: int, *, stratified: bool) -> tuple[_Part, _Part]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.data.arrays import map_array
+from job.data.folds import FoldFile
 from job.data.nested import Nested, leaves, map_leaves
 
 
@@ -47,12 +48,23 @@ class RowFiles:
         x, y: paths, nested as the arrays are; `y` None where there are no targets.
         sample_weight: a path; None where all rows count alike.
         train_rows: how many of the rows are training rows.
+        folds: how the training rows, which are then all there are, are divided for cross-validation; None where they
+            are not.
     """
 
     x: Nested
     y: Nested
     sample_weight: Path | None
     train_rows: int
+    folds: FoldFile | None = None
+
+    @property
+    def rows_per_training(self) -> int:
+        """How many rows one training sees; the mean where folds differ."""
+        if self.folds is None:
+            return self.train_rows
+        folds = self.folds.open()
+        return round(sum(len(folds.train(number)) for number in range(folds.count)) / folds.count)
 
     @property
     def size(self) -> int:

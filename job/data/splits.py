@@ -47,7 +47,7 @@ def draw_stratified(labels: Indices, fraction: float, *, seed: int, purpose: str
     counts = np.bincount(labels).astype(np.int64)
     quotas = allocate(counts, count)
     # Within each class in the order of the keys; the first of each class are drawn.
-    order = np.lexsort((_keys(len(labels), seed, purpose), labels))
+    order = np.lexsort((row_keys(len(labels), seed, purpose), labels))
     starts = np.cumsum(counts) - counts
     position = np.arange(len(labels)) - starts[labels[order]]
     return _draw(len(labels), order[position < quotas[labels[order]]])
@@ -56,7 +56,7 @@ def draw_stratified(labels: Indices, fraction: float, *, seed: int, purpose: str
 def draw_random(rows: int, fraction: float, *, seed: int, purpose: str) -> Draw:
     """Draw `round(fraction * rows)` rows, each alike; see `draw_stratified`."""
     count = _count(rows, fraction)
-    return _draw(rows, np.argsort(_keys(rows, seed, purpose), kind="stable")[:count])
+    return _draw(rows, np.argsort(row_keys(rows, seed, purpose), kind="stable")[:count])
 
 
 def draw_groups(groups: Indices, fraction: float, *, seed: int, purpose: str) -> Draw:
@@ -79,7 +79,7 @@ def draw_groups(groups: Indices, fraction: float, *, seed: int, purpose: str) ->
     present = np.flatnonzero(counts)
     if len(present) < 2:  # noqa: PLR2004 - one to keep and one to draw
         raise UndrawableError(f"all {len(groups)} rows are of one group")
-    order = present[np.argsort(_keys(len(counts), seed, purpose)[present], kind="stable")]
+    order = present[np.argsort(row_keys(len(counts), seed, purpose)[present], kind="stable")]
     drawn = np.zeros(len(counts), dtype=np.bool_)
     left = wanted
     for group in order:
@@ -146,7 +146,8 @@ def _count(rows: int, fraction: float) -> int:
     return count
 
 
-def _keys(rows: int, seed: int, purpose: str) -> NDArray[np.uint64]:
+def row_keys(rows: int, seed: int, purpose: str) -> NDArray[np.uint64]:
+    """A random key for each row, a function of the seed, the purpose and how many rows there are."""
     digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
     generator = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
     return np.asarray(generator.random_raw(rows), dtype=np.uint64)

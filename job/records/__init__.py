@@ -5,6 +5,7 @@ Objects written years ago must stay readable: fields are only ever added, with a
 
 from job.records.exports import Export, ExportFormat
 from job.records.holding import AttemptMarker, HolderDeath, Lease
+from job.records.lineages import ExecutionBest, execution_bests, mean_and_deviation
 from job.records.record import Direction, FailureKind, Hyperparameters, HyperparameterValue, Record
 from job.records.runs import (
     Artifact,
@@ -21,6 +22,7 @@ from job.records.runs import (
     SplitSummary,
     artifact_of,
 )
+from job.records.sensitivity import HyperparameterEffect, Sensitivity, Variation
 from job.records.signatures import Signature, TensorSignature
 from job.records.trials import (
     Execution,
@@ -31,6 +33,8 @@ from job.records.trials import (
     TrialRequest,
     best_first,
     hyperparameters_of,
+    lost_trial,
+    trial_identity,
 )
 
 __all__ = [
@@ -40,11 +44,13 @@ __all__ = [
     "Direction",
     "EngineChoices",
     "Execution",
+    "ExecutionBest",
     "Export",
     "ExportFormat",
     "Failure",
     "FailureKind",
     "HolderDeath",
+    "HyperparameterEffect",
     "HyperparameterValue",
     "Hyperparameters",
     "Inputs",
@@ -58,13 +64,19 @@ __all__ = [
     "Scores",
     "SearchResult",
     "SearchTotals",
+    "Sensitivity",
     "Signature",
     "SourceObject",
     "SplitSummary",
     "TensorSignature",
     "TrialRecord",
     "TrialRequest",
+    "Variation",
     "artifact_of",
     "best_first",
+    "execution_bests",
     "hyperparameters_of",
+    "lost_trial",
+    "mean_and_deviation",
+    "trial_identity",
 ]

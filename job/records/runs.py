@@ -110,10 +110,15 @@ class PublishedModel(Record):
 
 
 class Scores(Record):
-    """`validation`: the best trial's metrics at its best epoch. `test`: the published model's, computed once."""
+    """`validation`: the best trial's metrics at its best epoch. `test`: the published model's, computed once.
+
+    Of several executions `validation` is the mean over the best epoch of each, and `deviation` the sample standard
+    deviation by metric; it is empty otherwise.
+    """
 
     validation: dict[str, float]
     test: dict[str, float]
+    deviation: dict[str, float] = Field(default_factory=dict)
 
 
 class Manifest(Record):

@@ -8,7 +8,11 @@ from job.records.record import Direction, FailureKind, Hyperparameters, Record
 
 
 class Execution(Record):
-    """One training of a trial's hyperparameters: `epochs[k]` holds the metrics of epoch `from_epoch + k`."""
+    """One training of a trial's hyperparameters: `epochs[k]` holds the metrics of epoch `from_epoch + k`.
+
+    `index` says with which of the configuration's seeds, `fold` which of the data's folds it was scored on; both from
+    0. A lineage that has stopped early has fewer epochs, or none.
+    """
 
     index: int = 0
     fold: int | None = None
@@ -25,8 +29,11 @@ class TrialRecord(Record):
     Attributes:
         parent: the trial of the rung below that this one continues; None in a first rung.
         from_epoch, to_epoch: epochs completed before and after (0 to 2, then 2 to 4, …).
-        score: the best objective over all epochs of the lineage so far; None where there is none.
-        best_epoch: the number (from 1) of the epoch that the score was reached at.
+        score: the best objective over all epochs of the lineage so far; None where there is none. Of several
+            executions the mean of their scores, each the best of its own lineage.
+        deviation: of several executions' scores: the sample standard deviation.
+        best_epoch: the number (from 1) of the epoch that the score was reached at; of several executions the mean,
+            rounded.
         failure: how a failed trial failed; `error` is its text.
         attempts: how often the trial was started, retries included.
         seconds: wall-clock time of the successful attempt, or of the last one.
@@ -45,6 +52,7 @@ class TrialRecord(Record):
     to_epoch: int
     status: Literal["completed", "failed"]
     score: float | None
+    deviation: float | None = None
     best_epoch: int | None
     executions: tuple[Execution, ...]
     failure: FailureKind | None = None
@@ -53,6 +61,43 @@ class TrialRecord(Record):
     seconds: float
     worker: str
     token: int = 0
+
+
+# What a request, an attempt's marker and a record all say of a trial.
+_IDENTITY = (
+    "trial_id",
+    "hyperparameters",
+    "iteration",
+    "bracket",
+    "index",
+    "rung",
+    "parent",
+    "from_epoch",
+    "to_epoch",
+)
+
+
+def trial_identity(of: object) -> dict[str, Any]:
+    """Which trial it is, as the fields of a record; `of` is a request or an attempt's marker."""
+    return {name: getattr(of, name) for name in _IDENTITY}
+
+
+def lost_trial(  # noqa: PLR0913 - the circumstances of a record
+    of: object, failure: FailureKind, error: str, *, seconds: float = 0.0, worker: str = "", attempts: int = 1
+) -> TrialRecord:
+    """The record of a trial that nobody lived to write one of; `of` is its request or its attempt's marker."""
+    return TrialRecord(
+        **trial_identity(of),
+        status="failed",
+        score=None,
+        best_epoch=None,
+        executions=(),
+        failure=failure,
+        error=error,
+        attempts=attempts,
+        seconds=seconds,
+        worker=worker,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,7 @@ def _lines(results: RunResults) -> Sequence[str]:
         f"objective: {manifest.search.objective} ({manifest.search.direction})",
         f"best hyperparameters: {_listed(manifest.best_hyperparameters)}",
         f"validation: {_listed(manifest.scores.validation)}",
+        *((f"deviation: {_listed(manifest.scores.deviation)}",) if manifest.scores.deviation else ()),
         f"test: {_listed(manifest.scores.test)}",
         f"model: {results.url}/{manifest.artifacts_prefix}{MODEL_KERAS}",
         failed,

@@ -165,9 +165,9 @@ class Driver:
     def _end(self, trial: Trial, record: TrialRecord) -> None:
         """Tell the oracle and everybody who watches."""
         oracle = self._oracle
-        if record.status == "completed":
-            for offset, logs in enumerate(record.executions[0].epochs, start=record.from_epoch + 1):
-                oracle.update_trial(record.trial_id, logs, step=offset)
+        if record.status == "completed" and record.score is not None:
+            # The record's score is over the whole lineage, and of all its executions; the oracle need not know how.
+            oracle.update_trial(record.trial_id, {oracle.objective.name: record.score}, step=record.best_epoch or 0)
         trial.status = TrialStatus.COMPLETED if record.status == "completed" else TrialStatus.FAILED
         trial.message = record.error
         oracle.end_trial(trial)

@@ -44,6 +44,10 @@ class Executor(Protocol):
         """The record of the next attempt to end. Only while one is under way. Raises JobError."""
         ...
 
+    def abandon(self) -> None:
+        """Give up all attempts under way: no record of them comes back."""
+        ...
+
 
 class InlineExecutor:
     """Runs trials one after the other in the driver's own process."""
@@ -62,6 +66,10 @@ class InlineExecutor:
         """Run the oldest request. Raises TrainingPausedError: see run_trial."""
         with pausing_by_itself():
             return self._run(self._submitted.popleft())
+
+    def abandon(self) -> None:
+        """Forget what was not begun."""
+        self._submitted.clear()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from typing import Self
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from job.logs import get_logger, log_forwarded
-from job.records import FailureKind, TrialRecord, TrialRequest
+from job.records import FailureKind, TrialRecord, TrialRequest, lost_trial
 from job.search.fork_server import end_fork_server, worker_context
 from job.search.worker import WorkerAnswer, WorkerSetting, run_in_worker, start_worker, warm_up
 
@@ -188,6 +188,13 @@ class ProcessExecutor:
         slot.clear()
         return record
 
+    def abandon(self) -> None:
+        """End the workers of all attempts under way; others take their place."""
+        for slot in self._slots:
+            if slot.request is not None:
+                slot.clear()
+                slot.replace_worker()
+
     def _record_of(self, slot: _Slot) -> TrialRecord:
         if slot.future is None or slot.request is None:
             raise RuntimeError("the slot is free")
@@ -255,22 +262,10 @@ def _lost(slot: _Slot, failure: FailureKind, error: str) -> TrialRecord:
     request = slot.request
     if request is None:
         raise RuntimeError("the slot is free")
-    return TrialRecord(
-        trial_id=request.trial_id,
-        hyperparameters=request.hyperparameters,
-        iteration=request.iteration,
-        bracket=request.bracket,
-        index=request.index,
-        rung=request.rung,
-        parent=request.parent,
-        from_epoch=request.from_epoch,
-        to_epoch=request.to_epoch,
-        status="failed",
-        score=None,
-        best_epoch=None,
-        executions=(),
-        failure=failure,
-        error=error,
+    return lost_trial(
+        request,
+        failure,
+        error,
         seconds=round(time.monotonic() - slot.started, 3),
         worker=f"{socket.gethostname()}:{slot.pid}",
     )

@@ -66,7 +66,7 @@ class AddressedSampler:
     def _sample(self, address: tuple[int, ...], attempt: int) -> Hyperparameters:
         values: Hyperparameters = {}
         for entry in self._entries:
-            if _is_active(entry, values):
+            if is_active(entry, values):
                 seed = derive_seed(self._seed, "sample", *address, attempt, entry.name)
                 values[entry.name] = entry.random_sample(seed)
         return values
@@ -104,11 +104,11 @@ def count_points(space: keras_tuner.HyperParameters) -> int | None:
         following: dict[_Key, int] = {}
         for key, count in counts.items():
             known = dict(key)
-            active = _is_active(entry, known)
-            for value in _values(entry) if active and entry.name in wanted else [None]:
+            active = is_active(entry, known)
+            for value in values_of(entry) if active and entry.name in wanted else [None]:
                 chosen = known if value is None else {**known, entry.name: value}
                 kept = tuple(sorted((name, one) for name, one in chosen.items() if name in wanted))
-                factor = len(_values(entry)) if active and value is None else 1
+                factor = len(values_of(entry)) if active and value is None else 1
                 following[kept] = following.get(kept, 0) + count * factor
         counts = following
     return sum(counts.values())
@@ -123,14 +123,15 @@ def _points_from(entries: list[hp_types.HyperParameter], values: Hyperparameters
         yield dict(values)
         return
     entry, *others = entries
-    if not _is_active(entry, values):
+    if not is_active(entry, values):
         yield from _points_from(others, values)
         return
-    for value in _values(entry):
+    for value in values_of(entry):
         yield from _points_from(others, {**values, entry.name: value})
 
 
-def _is_active(entry: hp_types.HyperParameter, values: Hyperparameters) -> bool:
+def is_active(entry: hp_types.HyperParameter, values: Hyperparameters) -> bool:
+    """Whether an entry is in force, given the values of those that it depends on."""
     return all(condition.is_active(values) for condition in entry.conditions)
 
 
@@ -139,7 +140,8 @@ def point_key(values: Hyperparameters) -> _Key:
     return tuple(sorted(values.items()))
 
 
-def _values(entry: hp_types.HyperParameter) -> list[HyperparameterValue]:
+def values_of(entry: hp_types.HyperParameter) -> list[HyperparameterValue]:
+    """All values of a finite entry, in its order; of a continuous one KerasTuner's ten samples."""
     if isinstance(entry, hp_types.Float) and entry.step is not None:
         return _float_values(entry)
     if not isinstance(entry, hp_types.Int):

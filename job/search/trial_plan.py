@@ -12,7 +12,7 @@ from job.records import Direction
 from job.spaces import BUILDERS
 from job.spec import JobSpec
 from job.spec.fields import listed
-from job.spec.objectives import asked_metrics, objective_of, possible_metrics
+from job.spec.objectives import asked_metrics, deciding_metrics, objective_of, possible_metrics
 from job.target import Target
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class TrialPlan:
     """What to train, on which files.
 
     Attributes:
-        files: the training rows and, after them, the validation rows.
+        files: the training rows and, after them, the validation rows; with `data.folds` all rows to divide.
         input_shape: of one prepared row; nested as the inputs are.
         target: what is to be predicted.
         metrics: what to log besides what the task always has.
@@ -66,7 +66,7 @@ class TrialPlan:
             input_shape=self.input_shape,
             target=self.target,
             metrics=self.metrics,
-            span=Span(self.files.train_rows, self.spec.search.max_epochs),
+            span=Span(self.files.rows_per_training, self.spec.search.max_epochs),
         )
 
     def open(self) -> "TrialSetting":
@@ -82,11 +82,17 @@ class TrialPlan:
             # Filtered, an error has lost the lines of the user's own that led to it.
             keras.config.disable_traceback_filtering()
         timeout = self.spec.limits.trial_timeout
-        stopping = self.spec.early_stopping
+        stopping, folds = self.spec.early_stopping, self.files.folds
+        train = place_rows(self.files.open_train(), class_weight=self.class_weight)
+        if folds is None:
+            validation = place_rows(self.files.open_validation())
+        else:
+            # The same rows, on which classes count alike.
+            validation = train.with_weights(self.files.open_train().sample_weight)
         return TrialSetting(
             hypermodel=self.hypermodel(),
-            train=place_rows(self.files.open_train(), class_weight=self.class_weight),
-            validation=place_rows(self.files.open_validation()),
+            train=train,
+            validation=validation,
             objective=self.objective,
             direction=self.direction,
             checkpoints=self.checkpoints,
@@ -96,6 +102,9 @@ class TrialPlan:
             kept=KeptEngines(),
             compile_mode=self.spec.training.compile,
             precision=self.spec.training.precision,
+            terms=self.spec.search.objective_terms,
+            executions=self.spec.search.executions_per_trial,
+            folds=None if folds is None else folds.open(),
             early_stopping=None if stopping.patience is None else EarlyStopping(stopping.patience, stopping.min_delta),
         )
 
@@ -117,8 +126,9 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path, code: OwnCode |
     objective = objective_of(spec.search, dataset.target, built_in=spec.built_in is not None)
     metrics: tuple[str, ...] = ()
     if spec.built_in is not None:
-        metrics = asked_metrics(spec.training, objective, dataset.target.task)
-        _require_metrics_of_the_task(objective.name, spec.training.metrics, dataset)
+        deciding = deciding_metrics(spec.search, objective)
+        metrics = asked_metrics(spec.training, deciding, dataset.target.task)
+        _require_metrics_of_the_task(deciding, spec.training.metrics, dataset)
     weights = None if spec.training.class_weight == "none" else class_weights(spec.training.class_weight, dataset)
     return TrialPlan(
         spec=spec,
@@ -135,11 +145,15 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path, code: OwnCode |
     )
 
 
-def _require_metrics_of_the_task(objective: str, metrics: Sequence[str], dataset: "Dataset") -> None:
+def _require_metrics_of_the_task(deciding: Sequence[str], metrics: Sequence[str], dataset: "Dataset") -> None:
     """Refuse what the spec's checks could not: there the task was not known yet."""
     task = dataset.target.task
     known = possible_metrics(task)
-    asked = {"search.objective": objective, **{f"training.metrics[{i}]": name for i, name in enumerate(metrics)}}
+    fields = ["search.objective"] if len(deciding) == 1 else [f"search.objective[{i}]" for i in range(len(deciding))]
+    asked = {
+        **dict(zip(fields, deciding, strict=True)),
+        **{f"training.metrics[{i}]": name for i, name in enumerate(metrics)},
+    }
     why = f"the targets of {dataset.source} make a {task} (data.task)"
     problems = [
         Problem(path, f"{why}, which logs {listed(tuple(known), 'and')}", value=name)

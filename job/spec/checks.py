@@ -8,6 +8,7 @@ from job.spec.data_checks import DATA_CHECKS
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed
 from job.spec.file_checks import FILE_CHECKS
+from job.spec.fold_checks import FOLD_CHECKS
 from job.spec.model import JobSpec
 from job.spec.sections import SearchSpec
 from job.spec.space_checks import SPACE_CHECKS
@@ -135,6 +136,7 @@ CHECKS: tuple[Check, ...] = (
     *DATA_CHECKS,
     *TABLE_CHECKS,
     *FILE_CHECKS,
+    *FOLD_CHECKS,
     min_delta_has_a_use,
     seeds_need_a_validation_split,
     kms_key_has_a_use,

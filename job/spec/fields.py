@@ -223,6 +223,8 @@ def _constraints_in_words(constraints: Iterable[object]) -> str:
                 parts.append(f"of at most {one.le}")
             case Lt():
                 parts.append(f"below {one.lt}")
+            case MinLen(min_length=least) if least > 1:
+                parts.append(f"of at least {least} entries")
             case MinLen(min_length=1):
                 parts.append("that is not empty")
             case MaxLen():

@@ -92,7 +92,11 @@ class JobSpec(Section):
         """
         if self.search.algorithm == "grid" and self.built_in is not None:
             points = space_size(self.built_in.resolve(self.space))
-        return replace(self.search.planned(points), max_trials=self.limits.max_total_trials)
+        return replace(
+            self.search.planned(points),
+            max_trials=self.limits.max_total_trials,
+            executions=self.search.executions_per_trial * (self.data.folds or 1),
+        )
 
     @property
     def can_plan(self) -> bool:

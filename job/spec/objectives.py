@@ -1,8 +1,10 @@
 """What decides between trials: the objective by task, with its direction, and the metrics that are logged for it."""
 
+from collections.abc import Iterable
+
 from job.spec.datasets import DATASETS
 from job.spec.metrics import METRICS, TASKS, askable_metrics, logged_directions
-from job.spec.sections import DataSpec, Objective, SearchSpec, TrainingSpec
+from job.spec.sections import COMPOSITE, DataSpec, Objective, SearchSpec, TrainingSpec
 from job.target import Target, Task
 
 # Of a regression not the loss: that includes the penalties, and the least penalty would win.
@@ -21,6 +23,8 @@ def objective_of(search: SearchSpec, target: Target, *, built_in: bool = True) -
     Returns:
         Of a metric that is not known, less is better where its name ends with `loss`, and otherwise more.
     """
+    if isinstance(search.objective, tuple):
+        return Objective(name=COMPOSITE, direction="min")
     if isinstance(search.objective, Objective):
         return search.objective
     name = search.objective
@@ -43,6 +47,8 @@ def known_objective(data: DataSpec, search: SearchSpec, *, built_in: bool = True
     """The objective, as far as the spec tells it; None for `auto` where only the targets will tell the task."""
     if isinstance(search.objective, Objective):
         return search.objective
+    if isinstance(search.objective, tuple):
+        return Objective(name=COMPOSITE, direction="min")
     task = known_task(data)
     if task is None:
         tasks = [task for task in TASKS if search.objective in logged_directions(task)]
@@ -57,10 +63,15 @@ def possible_objectives(search: SearchSpec, *, built_in: bool = True) -> dict[Ta
     return {task: objective_of(search, Target(task), built_in=built_in) for task in TASKS}
 
 
-def asked_metrics(training: TrainingSpec, objective: Objective, task: Task) -> tuple[str, ...]:
-    """The metrics to log besides those that the task always has: asked for, or needed by the objective."""
+def deciding_metrics(search: SearchSpec, objective: Objective) -> tuple[str, ...]:
+    """The metrics that the objective is made of: itself, or those of a weighted sum."""
+    return tuple(term.name for term in search.objective_terms) or (objective.name,)
+
+
+def asked_metrics(training: TrainingSpec, deciding: Iterable[str], task: Task) -> tuple[str, ...]:
+    """The metrics to log besides those that the task always has: asked for, or deciding."""
     askable = askable_metrics(task)
-    wanted = dict.fromkeys([*training.metrics, objective.name.removeprefix(_VALIDATION)])
+    wanted = dict.fromkeys([*training.metrics, *(name.removeprefix(_VALIDATION) for name in deciding)])
     return tuple(name for name in wanted if name in askable)
 
 

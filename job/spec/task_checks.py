@@ -6,6 +6,7 @@ from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
 from job.spec.model import JobSpec
 from job.spec.objectives import known_task, metric_names, possible_metrics
+from job.spec.paths import Path
 from job.spec.sections import Objective
 from job.target import Task
 
@@ -22,14 +23,25 @@ def objective_exists(spec: JobSpec) -> Iterator[Finding]:
             message = "expected {name, direction}: of a model's own metric it is not known whether less is better"
             yield Finding(("search", "objective"), message)
         return
+    if isinstance(objective, tuple):
+        for number, term in enumerate(objective):
+            yield from _metric_exists(term, ("search", "objective", number), task, spec)
+            if term.name in {other.name for other in objective[:number]}:
+                path = ("search", "objective", number, "name")
+                yield Finding(path, f"expected each metric once: {term.name} stands in the sum already")
+    else:
+        yield from _metric_exists(objective, ("search", "objective"), task, spec)
+
+
+def _metric_exists(objective: str | Objective, path: Path, task: Task | None, spec: JobSpec) -> Iterator[Finding]:
     name = objective.name if isinstance(objective, Objective) else objective
-    path = ("search", "objective", "name") if isinstance(objective, Objective) else ("search", "objective")
     known = possible_metrics(task)
     direction = known.get(name)
     if direction is None:
-        yield Finding(path, f"expected {_of_task(task, spec)}: {_choice(name, known)}")
+        where = (*path, "name") if isinstance(objective, Objective) else path
+        yield Finding(where, f"expected {_of_task(task, spec)}: {_choice(name, known)}")
     elif isinstance(objective, Objective) and objective.direction != direction:
-        yield Finding(("search", "objective", "direction"), f"expected {direction} for {name}")
+        yield Finding((*path, "direction"), f"expected {direction} for {name}")
 
 
 @check("training.metrics", "model.builder", "data.source", "data.task")

@@ -97,6 +97,16 @@ def best_checkpoint(folder: Path, trial_id: str) -> Path:
     return folder / f"{trial_id}.best.npz"
 
 
+def execution_name(trial_id: str, index: int, fold: int | None) -> str:
+    """What stands for the trial's id in the names of the checkpoints of one of its several trainings."""
+    return f"{trial_id}.e{index}" if fold is None else f"{trial_id}.e{index}f{fold}"
+
+
+def checkpoints_of(folder: Path, trial_id: str, kind: str = "*") -> list[Path]:
+    """The checkpoints of a trial that there are, of all its trainings, by name; of one kind, `last` or `best`."""
+    return sorted({*folder.glob(f"{trial_id}.{kind}.npz"), *folder.glob(f"{trial_id}.e*.{kind}.npz")})
+
+
 def take_checkpoint(model: keras.Model, state: LineageState) -> Checkpoint:
     """Copy all variables: training goes on with the originals."""
     metrics = _copies(model.metrics_variables) if state.step else ()
@@ -105,11 +115,6 @@ def take_checkpoint(model: keras.Model, state: LineageState) -> Checkpoint:
 
 def _copies(variables: Sequence[Any]) -> tuple[npt.NDArray[Any], ...]:
     return tuple(variable.value.numpy().copy() for variable in variables)
-
-
-def save_checkpoint(path: Path, model: keras.Model, state: LineageState) -> None:
-    """Write all variables and the state to `path` (an `.npz`), whole or not at all."""
-    take_checkpoint(model, state).write(path)
 
 
 def share_checkpoint(source: Path, target: Path) -> None:

@@ -122,11 +122,12 @@ def open_engine(  # noqa: PLR0913 - what a training is made of
         precision: the spec's `training.precision`.
         own_fit: what trains a given model where a HyperModel overrides `fit`.
         memory: bytes that there are; the container's limit by default.
-        kept: engines of earlier models on the same rows, from which the loop may be taken.
+        kept: engines of earlier models on the same rows, or on some of them, from which the loop may be taken.
         graph_key: equal where two models' graphs are; None where that is not known.
     """
     limit = memory_limit() if memory is None else memory
-    rows_bytes = train.size + (0 if validation is None else validation.size)
+    apart = validation is not None and not validation.shares_leaves_of(train)
+    rows_bytes = train.size + (validation.size if apart and validation is not None else 0)
     with computing_in(precision):
         model = build()
         fit = None if own_fit is None else own_fit(model)
@@ -168,10 +169,14 @@ def _open_loop(  # noqa: PLR0913, PLR0917 - what a loop is made of
     if kept is None or graph_key is None:
         return CompiledEpochs(model, train, validation, batch_size, compile_mode)
     build_variables(model, train, batch_size)
-    loop = kept.take(graph_key, model)
+    # Of folds of one size the graph is the same: which rows it takes is told with each epoch.
+    key = (graph_key, train.count, None if validation is None else validation.count)
+    loop = kept.take(key, model)
     if loop is None:
         loop = CompiledEpochs(model, train, validation, batch_size, compile_mode)
-        kept.keep(graph_key, loop)
+        kept.keep(key, loop)
+    else:
+        loop.choose_rows(train, validation)
     return loop
 
 

@@ -78,7 +78,8 @@ class CompiledEpochs:
         compile_mode: CompileMode = "auto",
     ) -> None:
         self.model = model
-        self._train_count = train.count
+        self._train_rows = train
+        self._validation_rows = validation
         # All variables must exist before the loop is traced: a graph's loop cannot create them.
         build_variables(model, train, batch_size)
         steps = -(-train.count // batch_size)
@@ -88,6 +89,10 @@ class CompiledEpochs:
         self._validation = None if validation is None else _trace(model, "test_step", validation, batch_size, xla=False)
         self._pace = Pace()
 
+    def choose_rows(self, train: DeviceRows, validation: DeviceRows | None) -> None:
+        """Take other rows from now on, as many as before, of those that the graphs hold."""
+        self._train_rows, self._validation_rows = train, validation
+
     @property
     def xla(self) -> bool:
         """Whether XLA compiles the training epochs."""
@@ -95,7 +100,7 @@ class CompiledEpochs:
 
     def order(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
         """See `epoch_order`."""
-        return epoch_order(seed, epoch, self._train_count)
+        return epoch_order(seed, epoch, self._train_rows.count)
 
     def train(
         self,
@@ -107,7 +112,7 @@ class CompiledEpochs:
         """Train one epoch over the rows in this order, which names each row once; the metrics as `fit` logs them.
 
         Args:
-            order: row numbers.
+            order: places among the rows, each once.
             first_step: where an epoch that was begun goes on; the model's metrics are then as they were left.
             between: called every now and then with the number of steps done, the metrics in the model. What it
                 raises ends the epoch there.
@@ -115,7 +120,7 @@ class CompiledEpochs:
         if first_step == 0:
             self.model.reset_metrics()
         steps = self._train.steps
-        tensor = self._train.prepare(order)
+        tensor = self._train.prepare(self._train_rows.in_order(order))
         logs: dict[str, Any] = {}
         step = first_step
         while step < steps:
@@ -129,17 +134,17 @@ class CompiledEpochs:
 
     def validate(self) -> dict[str, float]:
         """Metrics over the validation rows, named `val_…`; empty without validation rows."""
-        loop = self._validation
-        if loop is None:
+        loop, rows = self._validation, self._validation_rows
+        if loop is None or rows is None:
             return {}
         self.model.reset_metrics()
-        logs = scalar_metrics(loop.run(loop.prepare(np.arange(loop.rows)), 0, loop.steps))
+        logs = scalar_metrics(loop.run(loop.prepare(rows.in_order(np.arange(rows.count))), 0, loop.steps))
         return {f"val_{name}": value for name, value in logs.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """A traced epoch over `rows` rows, in two graphs: whole steps by a loop, the rest by one step after it.
+    """A traced epoch, in two graphs: whole steps by a loop, the rest by one step after it.
 
     Attributes:
         graph: takes the order, the first step and the one to stop before.
@@ -150,7 +155,6 @@ class _Loop:
 
     graph: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], dict[str, Any]]
     tail: Callable[[tf.Tensor], dict[str, Any]] | None
-    rows: int
     looped: int
     looped_steps: int
     shape: tuple[int, ...]
@@ -217,7 +221,6 @@ def _trace(model: keras.Model, step_name: str, rows: DeviceRows, batch_size: int
     return _Loop(
         graph=loop.get_concrete_function(tf.TensorSpec([None] * len(shape), tf.int64), count, count),
         tail=tail.get_concrete_function(tf.TensorSpec([None], tf.int64)) if last else None,
-        rows=rows.count,
         looped=looped,
         looped_steps=-(-looped // batch_size),
         shape=shape,

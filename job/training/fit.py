@@ -41,7 +41,8 @@ class FitEpochs:
         streamed: bool = False,
     ) -> None:
         self.model = model
-        self._streamed = streamed and fit is None
+        # Windows are of consecutive rows; those of a fold lie apart.
+        self._streamed = streamed and fit is None and train.numbers is None
         self.xla = xla and not model.run_eagerly
         model.jit_compile = self.xla
         self._train = train.on_host()
@@ -64,7 +65,7 @@ class FitEpochs:
     ) -> keras.utils.PyDataset:
         if isinstance(order, WindowOrder):
             return _StreamedBatches(rows, order, self._batch_size, first_step)
-        return _Batches(rows, order[first_step * self._batch_size :], self._batch_size)
+        return _Batches(rows, rows.in_order(order)[first_step * self._batch_size :], self._batch_size)
 
     def train(
         self,
@@ -121,11 +122,12 @@ class OwnFit:
         keras.utils.set_random_seed(int.from_bytes(hashlib.sha256(order.tobytes()).digest()[:4], "big"))
         settings: dict[str, Any] = {"epochs": 1, "verbose": 0, "callbacks": []}
         if "y" not in self.parameters:
-            return _last_metrics(self.call(_Batches(train, order, batch_size), **settings))
-        parts = train.batch(lambda leaf, rows: leaf[rows], order)
+            return _last_metrics(self.call(_Batches(train, train.in_order(order), batch_size), **settings))
+        parts = train.batch(lambda leaf, rows: leaf[rows], train.in_order(order))
         given = dict(zip(("x", "y", "sample_weight"), parts, strict=False))
         if "validation_data" in self.parameters and validation is not None:
-            given["validation_data"] = validation.batch(lambda leaf, _: leaf, order)
+            chosen = slice(None) if validation.numbers is None else validation.numbers
+            given["validation_data"] = validation.batch(lambda leaf, rows: leaf[rows], chosen)
         return _last_metrics(self.call(**given, **settings))
 
 

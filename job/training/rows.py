@@ -1,7 +1,7 @@
 """The rows of a split as a model takes them: nested inputs and targets, and optionally weights."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -32,11 +32,13 @@ class DeviceRows:
         x: inputs, each leaf (rows, …); floating-point leaves are float32.
         y: targets, each leaf (rows, …); None for a model that needs none.
         sample_weight: (rows,) float32, or one such leaf per target; None where all rows count alike.
+        numbers: (count,) of the rows that are meant; None for all of them.
     """
 
     x: Nested
     y: Nested
     sample_weight: Nested = None
+    numbers: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def place(  # noqa: PLR0913 - three parts of the rows, and what decides where they go
@@ -75,25 +77,48 @@ class DeviceRows:
 
     def on_device(self) -> "DeviceRows":
         """All leaves as tensors; those that are stay what they are."""
-        return DeviceRows(*(_leaves(tf.convert_to_tensor, part) for part in self._parts))
+        return self._changed(tf.convert_to_tensor)
 
     def on_host(self) -> "DeviceRows":
         """All leaves as NumPy arrays, without a copy where TensorFlow allows it."""
-        return DeviceRows(*(_leaves(np.asarray, part) for part in self._parts))
+        return self._changed(np.asarray)
+
+    def _changed(self, change: Callable[[Nested], Nested]) -> "DeviceRows":
+        x, y, sample_weight = (_leaves(change, part) for part in self._parts)
+        return DeviceRows(x, y, sample_weight, self.numbers)
+
+    def with_weights(self, sample_weight: npt.NDArray[np.float32] | None) -> "DeviceRows":
+        """The same inputs and targets, where they are, with other weights; one array for all targets."""
+        placed = DeviceRows.place((), self.y, sample_weight) if sample_weight is not None else None
+        return replace(self, sample_weight=None if placed is None else placed.sample_weight)
+
+    def select(self, numbers: npt.NDArray[np.int64]) -> "DeviceRows":
+        """Some of these rows, which stay where they are: a fold needs no copy."""
+        return replace(self, numbers=numbers)
+
+    def in_order(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The numbers of the rows at these places, 0 to `count` - 1, of those that are meant."""
+        return order if self.numbers is None else self.numbers[order]
+
+    def shares_leaves_of(self, other: "DeviceRows") -> bool:
+        """Whether both are chosen from the same rows, which are then there once."""
+        return self.x is other.x
 
     def batch(self, gather: Callable[[Nested, Nested], Nested], chosen: Nested) -> tuple[Nested, ...]:
-        """The rows `chosen` as `train_step` takes them: `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
+        """The rows numbered `chosen` as `train_step` takes them: `(x,)`, `(x, y)` or `(x, y, sample_weight)`."""
         used = 3 if self.sample_weight is not None else 2 if self.y is not None else 1
         return tuple(_leaves(lambda leaf: gather(leaf, chosen), part) for part in self._parts[:used])
 
     @property
     def count(self) -> int:
-        """Number of rows."""
+        """Number of rows that are meant."""
+        if self.numbers is not None:
+            return len(self.numbers)
         return int(keras.tree.flatten(self.x)[0].shape[0])
 
     @property
     def size(self) -> int:
-        """Bytes of all leaves; strings count as references."""
+        """Bytes of all leaves, whichever of their rows are meant; strings count as references."""
         leaves = [leaf for leaf in keras.tree.flatten(list(self._parts)) if leaf is not None]
         return sum(int(np.prod(leaf.shape)) * (_item_size(leaf.dtype)) for leaf in leaves)
 

@@ -36,7 +36,13 @@ def test_photos_become_a_model_that_takes_photos(job, tmp_path, clean_environmen
     """Class folders of JPEG files of several sizes become a model; the documented lines make a row of a photo."""
     command = [sys.executable, "-c", WRITE_PHOTOS, tmp_path / "photos"]
     subprocess.run(command, check=True, capture_output=True, env=clean_environment)
-    settings = ("data.source=photos", "data.format=images", "search.max_epochs=3", "space.units=[16]", "space.learning_rate=1e-4")
+    settings = (
+        "data.source=photos",
+        "data.format=images",
+        "search.max_epochs=3",
+        "space.units=[16]",
+        "space.learning_rate=1e-4",
+    )
     quick = [part for one in settings for part in ("--set", one)]
     refused = job("run", "--run-id", "r1", *quick)
     assert refused.code == 12

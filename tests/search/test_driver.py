@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job.errors import SearchFailedError, StateConflictError
+from job.records import Execution
 from job.search.oracle import Address
 
 # The ids of the first rung of the first bracket, in the order in which they start.
@@ -281,3 +282,23 @@ def test_shortfalls_are_listed_in_the_order_of_brackets(simulate):
         assert found == expected
     assert expected == sorted(expected, key=lambda place: (place[0], -place[1], place[2]))
     assert expected
+
+
+def test_a_rung_without_epochs_keeps_its_score(simulate):
+    """A promoted lineage that had stopped early has no epochs of its own in higher rungs, and may still be the best."""
+    search = simulate(rising=True)
+    train = search.executor.wait
+
+    def stopped():
+        record = train()
+        if record.rung == 0:
+            return record
+        parent = next(one for one in search.stored if one.trial_id == record.parent)
+        return record.model_copy(
+            update={"executions": (Execution(epochs=()),), "score": parent.score, "best_epoch": parent.best_epoch}
+        )
+
+    search.executor.wait = stopped
+    result = search.run()
+    assert (result.totals.trials, result.totals.failed_trials, result.totals.shortfalls) == (30, 0, ())
+    assert [trial.rung for trial in result.trials if trial.bracket == 2].count(2) == 2

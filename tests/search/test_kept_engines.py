@@ -99,6 +99,6 @@ def test_only_so_many_engines_are_kept(setting, made, monkeypatch):
     monkeypatch.setattr(kept_engines, "_BYTES", 1)
     made.clear()
     setting = replace(setting, kept=KeptEngines())
-    for number, units in enumerate((3, 3, 2, 3)):
+    for number, units in enumerate((3, 3, 2, 3), start=6):
         run_trial(request(number, units=units), setting)
     assert len(made) == 3

@@ -7,12 +7,12 @@ from typing import ClassVar
 import keras
 import numpy as np
 import pytest
+from small_nets import StatefulNet
 from structlog.testing import capture_logs
 
 from job.data import Rescaling
-from job.models import BuiltInHyperModel, publishable_model, signature_of
+from job.models import publishable_model, signature_of
 from job.records import TrialRequest
-from job.spaces import MLP
 from job.target import Target
 from job.training.checkpoint import read_state
 from job.training.engine import computing_in
@@ -25,30 +25,10 @@ RUNGS = ((0, 2), (2, 4), (4, 10))
 VALUES = {"units": 16, "learning_rate": 0.01}
 
 
-class Normalised(BuiltInHyperModel):
+class Normalised(StatefulNet):
     """Dense layers with moving averages."""
 
-    declaration: ClassVar = MLP
-    compilation: ClassVar = {}
-
-    def build_from(self, values):
-        layers = keras.layers
-        model = keras.Sequential(
-            [
-                keras.Input(self._input_shape),
-                layers.Flatten(),
-                layers.Dense(values["units"], activation="relu"),
-                layers.BatchNormalization(momentum=0.5),
-                layers.Dense(self._target.outputs),
-            ]
-        )
-        model.compile(
-            optimizer=keras.optimizers.Adam(values["learning_rate"]),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            **self.compilation,
-        )
-        return model
+    dropout: ClassVar = 0
 
 
 class Eager(Normalised):

@@ -5,13 +5,11 @@ from dataclasses import replace
 from itertools import count
 from typing import ClassVar
 
-import keras
 import numpy as np
 import pytest
+from small_nets import StatefulNet
 
-from job.models import BuiltInHyperModel
 from job.records import TrialRequest
-from job.spaces import MLP
 from job.stop_request import TrainingPausedError
 from job.target import Target
 from job.training import progress
@@ -26,39 +24,11 @@ EPOCHS = 4
 PAUSES = (1, 2, 9, 17, 30)
 
 
-class Stateful(BuiltInHyperModel):
-    """A net whose training has all kinds of state: Adam's, moving averages, and a seed generator's."""
-
-    declaration: ClassVar = MLP
-    compilation: ClassVar = {}
-    dropout: ClassVar = 0.3
-
-    def build_from(self, values):
-        layers = keras.layers
-        model = keras.Sequential(
-            [
-                keras.Input(self._input_shape),
-                layers.Flatten(),
-                layers.Dense(values["units"], activation="relu"),
-                layers.BatchNormalization(momentum=0.5),
-                *([layers.Dropout(self.dropout)] if self.dropout else []),
-                layers.Dense(self._target.outputs),
-            ]
-        )
-        model.compile(
-            optimizer=keras.optimizers.Adam(values["learning_rate"]),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            **self.compilation,
-        )
-        return model
-
-
-class Dense(Stateful):
+class Dense(StatefulNet):
     dropout: ClassVar = 0
 
 
-class Eager(Stateful):
+class Eager(StatefulNet):
     compilation: ClassVar = {"run_eagerly": True}
 
 
@@ -68,7 +38,7 @@ def setting(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("job.training.epochs._Pace._SECONDS", 0.0)
     monkeypatch.setattr("job.training.epochs._Pace._FIRST", 1)
     return TrialSetting(
-        hypermodel=Stateful({}, input_shape=(4, 4), target=THREE_CLASSES),
+        hypermodel=StatefulNet({}, input_shape=(4, 4), target=THREE_CLASSES),
         train=DeviceRows.place(dataset.prepared_train, dataset.train.y),
         validation=DeviceRows.place(dataset.prepared_validation, dataset.validation.y),
         objective="val_accuracy",

@@ -17,9 +17,11 @@ from job.retrain import Retraining, TrainedModel
 from job.search.oracle import Address
 from job.seeds import derive_seed
 from job.spec import DataSpec, RetrainSpec
+from job.spec.sections import WeightedObjective
 from job.target import Target
 from job.training.epochs import DeviceRows
 from job.training.trial import TrialSetting, best_checkpoint, build_model, run_trial
+from job.training.trial_setting import ExecutionPlace
 
 THREE_CLASSES = Target("classification", ("a", "b", "c"))
 ADDRESS = Address(0, 2, 0, 0)
@@ -259,3 +261,49 @@ def test_the_trial_was_trained_for_real(searched):
     assert len(best.executions[0].epochs) == 5
     assert best.score < math.log(3)
     assert keras.backend.backend() == "tensorflow"
+
+
+def test_of_several_seeds_the_best_one_may_be_published(dataset, hypermodel, tmp_path):
+    """With `on: train` the search's own candidate is its best execution, from its checkpoint or trained anew."""
+    setting = TrialSetting(
+        hypermodel=hypermodel,
+        train=DeviceRows.place(dataset.prepared_train, dataset.train.y),
+        validation=DeviceRows.place(dataset.prepared_validation, dataset.validation.y),
+        objective="objective",
+        direction="min",
+        checkpoints=tmp_path,
+        executions=3,
+        terms=(
+            WeightedObjective(name="val_loss", direction="min"),
+            WeightedObjective(name="val_accuracy", direction="max", weight=0.1),
+        ),
+    )
+    wanted = TrialRequest(
+        trial_id=ADDRESS.trial_id,
+        hyperparameters=VALUES,
+        iteration=0,
+        bracket=2,
+        index=0,
+        rung=0,
+        parent=None,
+        from_epoch=0,
+        to_epoch=4,
+        seed=ADDRESS.lineage_seed(SEED),
+    )
+    result = result_of(run_trial(wanted, setting), objective="objective")
+    scores = [min(logs["objective"] for logs in one.epochs) for one in result.best.executions]
+    best = scores.index(min(scores))
+    retrained = Retraining(
+        hypermodel=hypermodel,
+        dataset=dataset,
+        result=result,
+        spec=RetrainSpec(on="train", epochs=1),
+        seed=SEED,
+        checkpoints=tmp_path,
+        terms=setting.terms,
+    )
+    kept = retrained.run()
+    assert (kept.description.origin, kept.description.validation_score) == ("search", min(scores))
+    assert kept.description.seed == ExecutionPlace(best, None, is_only=False).seed(wanted.seed)
+    best_checkpoint(tmp_path, f"{wanted.trial_id}.e{best}").unlink()
+    assert weights(retrained.run()) == weights(kept)

@@ -4,20 +4,18 @@ import json
 from dataclasses import replace
 from typing import ClassVar
 
-import keras
 import keras_tuner
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_nets import StatefulNet
 
 from job.errors import StateConflictError
-from job.models import BuiltInHyperModel
 from job.models.builders import MlpHyperModel
 from job.records import TrialRequest
 from job.seeds import derive_seed
-from job.spaces import MLP
 from job.target import Target
-from job.training.checkpoint import LineageState, restore_checkpoint, save_checkpoint
+from job.training.checkpoint import LineageState, restore_checkpoint, take_checkpoint
 from job.training.epochs import DeviceRows
 from job.training.trial import (
     TrialSetting,
@@ -33,28 +31,10 @@ RUNGS = ((0, 2), (2, 4), (4, 10))
 VALUES = {"units": 16, "learning_rate": 0.01}
 
 
-class NormalisedDropout(BuiltInHyperModel):
-    """A net whose training has all kinds of state: Adam's, moving averages, and a seed generator's."""
+class NormalisedDropout(StatefulNet):
+    """Drops more."""
 
-    declaration: ClassVar = MLP
-
-    def build_from(self, values):
-        model = keras.Sequential(
-            [
-                keras.Input(self._input_shape),
-                keras.layers.Flatten(),
-                keras.layers.Dense(values["units"], activation="relu"),
-                keras.layers.BatchNormalization(momentum=0.5),
-                keras.layers.Dropout(0.4),
-                keras.layers.Dense(self._target.outputs),
-            ]
-        )
-        model.compile(
-            optimizer=keras.optimizers.Adam(values["learning_rate"]),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-        )
-        return model
+    dropout: ClassVar = 0.4
 
 
 class RaisesInBuild(NormalisedDropout):
@@ -257,13 +237,13 @@ def test_a_checkpoint_of_another_architecture_is_refused(setting, tmp_path):
     """Variables of other shapes, or fewer of them, are never assigned."""
     model = build_model(setting.hypermodel, VALUES, 0)
     path = tmp_path / "other.npz"
-    save_checkpoint(path, build_model(setting.hypermodel, VALUES | {"units": 8}, 0), LineageState(epoch=2))
+    take_checkpoint(build_model(setting.hypermodel, VALUES | {"units": 8}, 0), LineageState(epoch=2)).write(path)
     before = [variable.numpy() for variable in model.variables]
     with pytest.raises(ValueError, match=r"other\.npz holds a model of another architecture"):
         restore_checkpoint(path, model)
     assert all((variable.numpy() == kept).all() for variable, kept in zip(model.variables, before, strict=True))
     mlp = MlpHyperModel({}, input_shape=(4, 4), target=THREE_CLASSES)
-    save_checkpoint(path, build_model(mlp, VALUES, 0), LineageState(epoch=2))
+    take_checkpoint(build_model(mlp, VALUES, 0), LineageState(epoch=2)).write(path)
     with pytest.raises(ValueError, match="another architecture"):
         restore_checkpoint(path, model)
 
@@ -272,7 +252,7 @@ def test_a_checkpoint_brings_back_the_state(setting, tmp_path):
     """Epoch, best score and best epoch come back as they were saved, and no temporary file is left."""
     model = build_model(setting.hypermodel, VALUES, 0)
     state = LineageState(epoch=4, best_score=0.1 + 0.2, best_epoch=3)
-    save_checkpoint(tmp_path / "folder" / "some.npz", model, state)
+    take_checkpoint(model, state).write(tmp_path / "folder" / "some.npz")
     assert restore_checkpoint(tmp_path / "folder" / "some.npz", model) == state
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["some.npz"]
 

@@ -54,7 +54,7 @@ def test_the_quickstarts_plan():
 
 
 def test_every_object_of_a_run_is_listed_where_it_will_be():
-    """URLs join the output, the name and the run id; what only a failure or TensorBoard writes is left out."""
+    """URLs join the output, the name and the run id; what is written only where it is asked for is left out."""
     written = dict(plan_of("night-1", name="mnist", output="s3://models/tuning/").written)
     prefix = "s3://models/tuning/mnist/runs/night-1/"
     assert f"{prefix}manifest.json" in written
@@ -62,7 +62,37 @@ def test_every_object_of_a_run_is_listed_where_it_will_be():
     assert "s3://models/tuning/mnist/latest.json" in written
     assert f"{prefix}failure.json" not in written
     assert f"{prefix}logs/tensorboard/" not in written
-    assert len(written) == len(RUN_ENTRIES) - 2 + 1
+    assert not any("sensitivity" in url for url in written)
+    assert len(written) == len(RUN_ENTRIES) - 4 + 1
+
+
+def test_what_sensitivity_writes_is_listed_where_it_is_asked_for():
+    """With search.sensitivity there are a record per variation and a document."""
+    written = dict(plan_of("r", search={"sensitivity": True}).written)
+    assert sorted(url.rpartition("/runs/r/")[2] for url in written if "sensitivity" in url) == [
+        "sensitivity.json",
+        "sensitivity/s-<name>-<n>.json",
+    ]
+
+
+def test_seeds_and_folds_multiply_epochs():
+    """Each trial trains its epochs once per seed and fold; the plan says so."""
+    plan = plan_of(search={"executions_per_trial": 2}, data={"folds": 3})
+    assert plan_document(plan)["search"]["epochs"] == 6 * 120
+    overview = dict(plan_tables(plan)[0].rows)
+    assert overview["trainings"] == "each trial trains 2 seeds on 3 folds"
+    assert sum(int(row[-1]) for row in plan_tables(plan)[1].rows) == 6 * 120
+
+
+def test_a_weighted_sum_is_written_out():
+    """What is better when it is more is subtracted."""
+    terms = [
+        {"name": "val_loss", "direction": "min", "weight": 0.5},
+        {"name": "val_accuracy", "direction": "max"},
+    ]
+    plan = plan_of(search={"objective": terms})
+    assert dict(plan_tables(plan)[0].rows)["objective"] == "0.5 val_loss - val_accuracy (min)"
+    assert plan_document(plan)["search"]["objective"] == {"name": "objective", "direction": "min"}
 
 
 def test_tensorboard_logs_are_listed_where_they_are_asked_for():

@@ -362,3 +362,13 @@ def test_a_field_of_a_later_version_is_no_garbage(start):
     assert state.trial_records() == {"h0-b2-i000-r0": record_of()}
     state.publication.store.put(key, data.replace(b"3.5", b"3.6"))
     assert state.trial_records() == {}
+
+
+def test_variations_of_the_best_have_a_folder_of_their_own(start):
+    """They are known to a resumed run like trials, and stand in the manifest, but not among the trials."""
+    first = start()
+    first.store_record(record_of())
+    first.store_record(record_of(trial_id="s-units-0"))
+    again = start()
+    assert set(again.trial_records()) == {"h0-b2-i000-r0", "s-units-0"}
+    assert {"trials/h0-b2-i000-r0.json", "sensitivity/s-units-0.json"} <= again.publication.artifacts.keys()

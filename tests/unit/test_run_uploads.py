@@ -359,3 +359,14 @@ def test_records_of_a_lost_disk_are_trained_again(machine, weather):
     shutil.rmtree(machine().scratch.folder)
     with machine().start() as uploads:
         assert uploads.known_records() == {}
+
+
+def test_checkpoints_of_several_trainings_are_copied(machine):
+    """Each of a trial's trainings has its own, with and without folds; what looks like them is none."""
+    names = {"t1.e0.best.npz", "t1.e0.last.npz", "t1.e1.last.npz", "s-units-0.e0f12.last.npz"}
+    with machine().start() as uploads:
+        for name in (*names, "t1.e.last.npz", "t1.ef1.last.npz", "t1.e0f.last.npz"):
+            machine().checkpoint(name, name.encode())
+        uploads.copies.look()
+        uploads.flush()
+    assert set(machine().copies) == names

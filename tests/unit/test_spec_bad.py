@@ -46,7 +46,20 @@ BAD_SPECS = [
     ("storage: {tags: {team: 7}}", "storage.tags.team", "expected text (found 7)"),
     ("storage: {part_size: 5MX}", "storage.part_size", "expected a size such as"),
     ("search: {objective: {name: val_loss}}", "search.objective.direction", "missing; expected min or max"),
-    ("search: {objective: 5}", "search.objective", "expected text or a mapping of name and direction"),
+    ("search: {objective: 5}", "search.objective", "text, a mapping of name and direction or a list of at least 2"),
+    (
+        "search: {objective: [{name: val_loss, direction: min}]}",
+        "search.objective",
+        "or a list of at least 2 entries",
+    ),
+    (
+        "search: {objective: [{name: val_loss, direction: min, weight: 0}, {name: loss, direction: min}]}",
+        "search.objective[0].weight",
+        "expected a number above 0",
+    ),
+    ("search: {executions_per_trial: 0}", "search.executions_per_trial", "of at least 1"),
+    ("search: {sensitivity: yes}", "search.sensitivity", "expected true or false"),
+    ("data: {folds: 1}", "data.folds", "of at least 2"),
     # Fields against each other.
     ("search: {objective: val_acuracy}", "search.objective", "did you mean val_accuracy?"),
     ("search: {objective: val_mse}", "search.objective", "expected a metric of a classification by builder mlp: loss,"),
@@ -55,6 +68,25 @@ BAD_SPECS = [
         "search.objective.direction",
         "expected max for val_accuracy",
     ),
+    (
+        "search: {objective: [{name: val_los, direction: min}, {name: val_accuracy, direction: min}]}",
+        "search.objective[0].name",
+        "did you mean val_loss?",
+    ),
+    (
+        "search: {objective: [{name: val_loss, direction: min}, {name: val_accuracy, direction: min}]}",
+        "search.objective[1].direction",
+        "expected max for val_accuracy",
+    ),
+    (
+        "search: {objective: [{name: val_loss, direction: min}, {name: val_loss, direction: min}]}",
+        "search.objective[1].name",
+        "each metric once",
+    ),
+    ("data: {folds: 5, validation_fraction: 0.1}", "data.validation_fraction", "contradicts data.folds"),
+    ("data: {folds: 5, validation_source: 's3://b/v.npz'}", "data.validation_source", "contradicts data.folds"),
+    ("{data: {folds: 5}, retrain: {on: train}}", "retrain.on", "keeps no validation rows apart"),
+    ("data: {folds: 180}", "data.folds", "expected at most 179"),
     ("search: {max_epochs: 2}", "search.max_epochs", "at least search.factor, which is 3"),
     (
         "search: {max_trials: 5}",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from job.errors import SpecError
 from job.spec import JobSpec, Objective
 from job.spec.document import parse_document
-from job.spec.objectives import asked_metrics, known_objective, objective_of
+from job.spec.objectives import asked_metrics, deciding_metrics, known_objective, objective_of
 from job.spec.redaction import REDACTED, redact, show
 from job.spec.schema import spec_schema
 from job.spec.validation import validate_document
@@ -150,7 +150,23 @@ def test_naming_an_optional_metric_as_objective_asks_for_it():
     spec = validate_document({"search": {"objective": "val_f1_score"}, "training": {"metrics": ["auc", "f1_score"]}})
     objective = objective_of(spec.search, Target("classification"))
     assert objective.direction == "max"
-    assert asked_metrics(spec.training, objective, "classification") == ("auc", "f1_score")
+    deciding = deciding_metrics(spec.search, objective)
+    assert asked_metrics(spec.training, deciding, "classification") == ("auc", "f1_score")
+
+
+def test_a_weighted_sum_is_minimised_and_asks_for_its_metrics():
+    """Whatever its metrics' directions; each of them is logged, and whichever task there is, it is the objective."""
+    terms = [{"name": "val_f1_score", "direction": "max"}, {"name": "loss", "direction": "min", "weight": 2}]
+    spec = validate_document({"search": {"objective": terms}, "data": {"source": "s3://bucket/x.npz"}})
+    objective = known_objective(spec.data, spec.search)
+    assert (objective.name, objective.direction) == ("objective", "min")
+    assert objective_of(spec.search, Target("regression")) == objective
+    deciding = deciding_metrics(spec.search, objective)
+    assert deciding == ("val_f1_score", "loss")
+    assert asked_metrics(spec.training, deciding, "classification") == ("f1_score",)
+    assert [term.weight for term in spec.search.objective_terms] == [1.0, 2.0]
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert validate_document(spec.document()) == spec
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,18 @@ import pytest
 from job.records import (
     DataSummary,
     Execution,
+    HyperparameterEffect,
     Lineage,
     Manifest,
     PublishedModel,
     RungShortfall,
     Scores,
     SearchTotals,
+    Sensitivity,
     Signature,
     SplitSummary,
     TrialRecord,
+    Variation,
 )
 from job.report.summary import show_value, summary_of, trial_row
 
@@ -188,3 +191,60 @@ def test_a_failed_trial_without_hyperparameters_is_a_row():
 def test_values_are_shown_briefly(value, shown):
     """Floats are shortened to six digits, everything else is as it is."""
     assert show_value(value) == shown
+
+
+def test_the_mean_of_several_trainings_stands_with_its_deviation():
+    """In the table of trials, in the result, and in words below the table."""
+    executions = tuple(Execution(index=index, epochs=()) for index in range(3))
+    text = summary(record(0, 0.9, deviation=0.0123, executions=executions))
+    assert tables(text)[1][1][1] == "0.9 ± 0.012"
+    assert "the mean over its 3 trainings, ± their standard deviation." in text
+    assert "±" not in summary(record(0, 0.9))
+
+
+SENSITIVITY = Sensitivity(
+    objective="val_accuracy",
+    direction="max",
+    trial_id="h0-b2-i000-r1",
+    values={"units": 32, "learning_rate": 0.01},
+    score=0.9,
+    deviation=None,
+    epochs=4,
+    hyperparameters=(
+        HyperparameterEffect(
+            name="units",
+            best=32,
+            effect=0.05,
+            variations=(
+                Variation(trial_id="s-units-0", value=16, score=0.85, difference=-0.05),
+                Variation(trial_id="s-units-1", value=48, score=None, difference=None, error="it broke"),
+            ),
+        ),
+        HyperparameterEffect(name="activation", best="relu", effect=None, variations=()),
+        HyperparameterEffect(
+            name="learning_rate",
+            best=0.01,
+            effect=0.2,
+            variations=(Variation(trial_id="s-learning_rate-0", value=0.1, score=0.7, difference=-0.2),),
+        ),
+    ),
+)
+
+
+def test_sensitivity_is_a_table_with_the_largest_effect_first():
+    """One row per hyperparameter, with every difference; what failed or was not tried says so."""
+    text = summary_of(manifest(), [record(0, 0.9)], MODEL_URL, SENSITIVITY)
+    assert tables(text)[2][1:] == [
+        ["learning_rate", "0.01", "0.2", "0.1: -0.2"],
+        ["units", "32", "0.05", "16: -0.05; 48: failed"],
+        ["activation", "relu", "-", ""],
+    ]
+    assert "above zero the variation is better." in text
+    assert "## Sensitivity" not in summary(record(0, 0.9))
+
+
+def test_sensitivity_that_there_was_no_time_for_says_so():
+    """The note stands below the table."""
+    cut = SENSITIVITY.model_copy(update={"note": "limits.timeout left no time for 2 of 5 variations"})
+    text = summary_of(manifest(), [record(0, 0.9)], MODEL_URL, cut)
+    assert "\nNot complete: limits.timeout left no time for 2 of 5 variations.\n" in text

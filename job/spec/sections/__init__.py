@@ -10,11 +10,12 @@ from job.spec.sections.data import (
 from job.spec.sections.model import DEFAULT_MODEL_FUNCTION, ModelSpec
 from job.spec.sections.records import STORED_DTYPES, RecordField
 from job.spec.sections.run import LimitsSpec, LogsSpec, StorageSpec
-from job.spec.sections.search import Objective, SearchSpec, StopSpec
+from job.spec.sections.search import COMPOSITE, Objective, SearchSpec, StopSpec, WeightedObjective
 from job.spec.sections.section import Section
 from job.spec.sections.training import EarlyStoppingSpec, ResourcesSpec, RetrainSpec, TrainingSpec
 
 __all__ = [
+    "COMPOSITE",
     "DEFAULT_DATA_FUNCTION",
     "DEFAULT_MODEL_FUNCTION",
     "DEFAULT_TEST_FRACTION",
@@ -35,4 +36,5 @@ __all__ = [
     "StopSpec",
     "StorageSpec",
     "TrainingSpec",
+    "WeightedObjective",
 ]

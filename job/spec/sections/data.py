@@ -40,6 +40,9 @@ class DataSpec(Section):
     """Rows to validate on, instead of a share of the source's: an `.npz` file with `x` and `y`, or a table."""
     validation_fraction: float | None = Field(default=None, gt=0, lt=1)
     """The share of the training rows to validate on; 0.2 where nothing else gives the validation rows."""
+    folds: int | None = Field(default=None, ge=2)
+    """Cross-validation: every configuration is trained so many times, each time scored on another part of the rows that
+    are not the test split's. Its score is the mean."""
     test_source: str | None = Field(default=None, min_length=1)
     """Rows to test on, instead of a share of the source's: an `.npz` file with `x` and `y`, or a table."""
     test_fraction: float | None = Field(default=None, gt=0, lt=1)

@@ -1,0 +1,277 @@
+"""One lineage: a configuration's epochs with one seed, on one fold, from one rung's start to its end."""
+
+import functools
+import gc
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+
+from job.logs import get_logger
+from job.records import Execution, TrialRequest
+from job.training.building import build_model, own_fit
+from job.training.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    LineageState,
+    best_checkpoint,
+    identity_of,
+    last_checkpoint,
+    read_state,
+    restore_checkpoint,
+    share_checkpoint,
+    take_checkpoint,
+)
+from job.training.engine import Epochs, open_engine
+from job.training.objective import with_objective
+from job.training.progress import ProgressFiles
+from job.training.rows import DeviceRows
+from job.training.stopping import better
+from job.training.tensorboard import EpochSummaries
+from job.training.trial_setting import ExecutionPlace, TrialSetting
+
+
+class DivergedError(Exception):
+    """The loss or the objective is no longer a finite number; trying again gives the same."""
+
+
+class TrialTimeoutError(Exception):
+    """The trial took longer than `limits.trial_timeout`."""
+
+
+class Lineage:
+    """The state of one attempt at one of a trial's trainings.
+
+    Args:
+        request: the trial.
+        setting: what all trials share.
+        place: which of its trainings.
+        started: when the attempt at the trial began, by `time.monotonic`.
+    """
+
+    def __init__(self, request: TrialRequest, setting: TrialSetting, place: ExecutionPlace, started: float) -> None:
+        self.request = request
+        self.setting = setting
+        self.place = place
+        self.seed = place.seed(request.seed)
+        self.state = LineageState(epoch=0, identity=identity_of(self.seed, request.hyperparameters))
+        self.epochs: list[dict[str, float]] = []
+        self.best: Checkpoint | None = None
+        self.last: Checkpoint | None = None
+        self.started = started
+
+    @property
+    def name(self) -> str:
+        """What its checkpoints are named after."""
+        return self.place.name(self.request.trial_id)
+
+    @property
+    def _parent(self) -> str | None:
+        parent = self.request.parent
+        return None if parent is None else self.place.name(parent)
+
+    def run(self) -> None:
+        """Train, and write the checkpoints.
+
+        Raises:
+            DivergedError, TrialTimeoutError: the trial has failed.
+            TrainingPausedError: the process was asked to stop; the checkpoint is written.
+            Exception: whatever the model raises, and what a disk does.
+        """
+        folder = self.setting.checkpoints
+        best = best_checkpoint(folder, self.name) if self._keeps_best else None
+        with ProgressFiles(last_checkpoint(folder, self.name), best, self.setting.checkpoint_interval) as progress:
+            self._train(progress)
+            progress.write_behind(self._write)
+            # A finished training's graphs and tensors hang in reference cycles.
+            gc.collect()
+            progress.finish()
+
+    @property
+    def _keeps_best(self) -> bool:
+        """Models of folds are never published: each has seen other rows."""
+        return self.place.fold is None
+
+    def _rows(self) -> tuple[DeviceRows, DeviceRows | None]:
+        setting, fold = self.setting, self.place.fold
+        if setting.folds is None or fold is None:
+            return setting.train, setting.validation
+        validation = setting.train if setting.validation is None else setting.validation
+        return setting.train.select(setting.folds.train(fold)), validation.select(setting.folds.validation(fold))
+
+    def _train(self, progress: ProgressFiles) -> None:
+        """Train to the requested epoch, from where this trial or the rung below was left.
+
+        Args:
+            progress: takes the state of the trial on its way. What `write` needs is kept in memory.
+        """
+        request, setting = self.request, self.setting
+        start, start_state = self._start()
+        if start is not None and (start_state.stopped or self._is_finished(start, start_state)):
+            self._go_on(start, start_state)
+            return
+        values = request.hyperparameters
+        train, validation = self._rows()
+        engine = open_engine(
+            functools.partial(build_model, setting.hypermodel, values, self.seed),
+            train,
+            validation,
+            setting.hypermodel.batch_size(values),
+            compile_mode=setting.compile_mode,
+            precision=setting.precision,
+            own_fit=own_fit(setting.hypermodel, values),
+            kept=setting.kept,
+            graph_key=setting.hypermodel.graph_key(values),
+        )
+        if start is not None:
+            self._restore(start, engine.model)
+        callbacks = self._callbacks(engine.model)
+        callbacks.on_train_begin()
+        logs: dict[str, float] = {}
+        with EpochSummaries(setting.tensorboard, self.name) as summaries:
+            while self.state.epoch < request.to_epoch and not self.state.stopped:
+                self._check_time()
+                logs = self._train_epoch(engine, callbacks, progress)
+                summaries.write(self.state.epoch, logs)
+                progress.pause_point(lambda: self._checkpoint(engine.model))
+        self.last = self._checkpoint(engine.model)
+        callbacks.on_train_end(dict(logs))
+
+    def _start(self) -> tuple[Path | None, LineageState]:
+        """The checkpoint to go on from: this trial's own of an earlier attempt, or the one of the rung below.
+
+        What is gone (another machine, a new scratch disk) costs time and nothing else: training anew from epoch 0 gives
+        the same weights.
+        """
+        request, folder = self.request, self.setting.checkpoints
+        for name in (self.name, self._parent):
+            path = None if name is None else last_checkpoint(folder, name)
+            if path is None or not path.exists():
+                continue
+            try:
+                state = read_state(path)
+            except CheckpointError as error:
+                get_logger().warning("checkpoint not used", reason=str(error))
+                continue
+            is_own = name == self.name
+            counted = len(state.logs) if is_own else 0
+            if state.identity != self.state.identity or state.epoch > request.to_epoch:
+                get_logger().warning("checkpoint not used", reason=f"{path.name} is of another training")
+            elif not is_own or counted == max(0, state.epoch - request.from_epoch):
+                return path, state
+        return None, self.state
+
+    def _is_own(self, path: Path) -> bool:
+        return path == last_checkpoint(self.setting.checkpoints, self.name)
+
+    def _is_finished(self, path: Path, state: LineageState) -> bool:
+        """Whether an earlier attempt at the trial got through this training: there is nothing to build a model for."""
+        return self._is_own(path) and (state.epoch, state.step) == (self.request.to_epoch, 0)
+
+    def _restore(self, path: Path, model: keras.Model) -> None:
+        try:
+            state = restore_checkpoint(path, model)
+        except CheckpointError as error:
+            get_logger().warning("checkpoint not used", reason=str(error))
+            return
+        self._go_on(path, state)
+
+    def _go_on(self, path: Path, state: LineageState) -> None:
+        if self._is_own(path):
+            self.epochs = list(state.logs)
+            get_logger().info("trial goes on", epoch=state.epoch, step=state.step)
+        self.state = replace(state, logs=())
+
+    def _checkpoint(self, model: keras.Model, step: int = 0) -> Checkpoint:
+        return take_checkpoint(model, replace(self.state, step=step, logs=tuple(self.epochs)))
+
+    def _callbacks(self, model: keras.Model) -> keras.callbacks.CallbackList:
+        make = self.setting.callbacks
+        chosen = [] if make is None else list(make(self.request))
+        return keras.callbacks.CallbackList(chosen, model=model, epochs=self.request.to_epoch, verbose=0)
+
+    def _train_epoch(
+        self, engine: Epochs, callbacks: keras.callbacks.CallbackList, progress: ProgressFiles
+    ) -> dict[str, float]:
+        epoch, first_step = self.state.epoch, self.state.step
+
+        def between(step: int) -> None:
+            self._check_time()
+            progress.pause_point(lambda: self._checkpoint(engine.model, step))
+
+        callbacks.on_epoch_begin(epoch)
+        started = time.monotonic()
+        order = engine.order(self.seed, epoch)
+        logs = engine.train(order, first_step=first_step, between=between) | engine.validate()
+        logs = with_objective(logs, self.setting.terms)
+        seconds = round(time.monotonic() - started, 3)
+        # `fit` clears it when it begins; a callback sets it below.
+        engine.model.stop_training = False
+        callbacks.on_epoch_end(epoch, dict(logs))
+        self.state = replace(self.state, epoch=epoch + 1, step=0, stopped=bool(engine.model.stop_training))
+        if epoch >= self.request.from_epoch:
+            self.epochs.append(logs)
+        get_logger().info("epoch finished", epoch=epoch + 1, seconds=seconds, **logs)
+        self._check_finite(logs)
+        self._take_score(self._score_of(logs), engine.model, progress)
+        return logs
+
+    def _score_of(self, logs: dict[str, float]) -> float:
+        if self.setting.objective not in logs:
+            raise ValueError(f"the model does not log {self.setting.objective}, but {', '.join(sorted(logs))}")
+        return logs[self.setting.objective]
+
+    def _take_score(self, score: float, model: keras.Model, progress: ProgressFiles) -> None:
+        direction = self.setting.direction
+        if self.setting.early_stopping is not None:
+            self.state = self.setting.early_stopping.after_epoch(self.state, score, direction)
+        if better(score, self.state.best_score, direction):
+            self.state = replace(self.state, best_score=score, best_epoch=self.state.epoch)
+            if self._keeps_best:
+                self.best = take_checkpoint(model, self.state)
+                progress.new_best(self.best)
+
+    def _check_finite(self, logs: dict[str, float]) -> None:
+        for name in (self.setting.objective, "loss", "val_loss"):
+            if name in logs and not math.isfinite(logs[name]):
+                raise DivergedError(f"{name} is {logs[name]} after epoch {self.state.epoch}")
+
+    def _check_time(self) -> None:
+        timeout = self.setting.timeout
+        if timeout is not None and time.monotonic() - self.started > timeout:
+            raise TrialTimeoutError(f"took longer than limits.trial_timeout ({timeout:g} s)")
+
+    def _write(self) -> None:
+        """Write the checkpoints of the best and of the last epoch, in this order: a last one never lacks its best.
+
+        What this rung did not change is the parent's: a lineage that had stopped keeps both, one that did not
+        improve its best.
+        """
+        folder = self.setting.checkpoints
+        last, best = (kind(folder, self.name) for kind in (last_checkpoint, best_checkpoint))
+        if self.best is not None and self.last is not None and self.best.state.epoch == self.last.state.epoch:
+            # They are of the same epoch: one file is enough.
+            self.last.write(best)
+            share_checkpoint(best, last)
+            return
+        if self.best is not None:
+            self.best.write(best)
+        else:
+            self._inherit(best_checkpoint, best)
+        if self.last is not None:
+            self.last.write(last)
+        else:
+            self._inherit(last_checkpoint, last)
+
+    def _inherit(self, kind: Callable[[Path, str], Path], path: Path) -> None:
+        """Take the parent's checkpoint, unless an earlier attempt at the trial has left one of its own."""
+        source = None if self._parent is None else kind(self.setting.checkpoints, self._parent)
+        if source is not None and source.exists() and not path.exists():
+            share_checkpoint(source, path)
+
+    def execution(self) -> Execution:
+        """What its trial's record says of it."""
+        return Execution(index=self.place.index, fold=self.place.fold, epochs=tuple(self.epochs))
