@@ -14,7 +14,7 @@ TABLES = {
 }
 
 
-def write_table(path: Path, data: Any, target: str) -> None:  # noqa: ANN401 - scikit-learn's Bunch
+def write_table(path: Path, data: Any, target: str) -> None:
     """Write a table: the features, then the target, classes by their names."""
     names = getattr(data, "target_names", None)
     with path.open("w", newline="", encoding="utf-8") as file:

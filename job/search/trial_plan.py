@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from job.data.class_weights import class_weights
 from job.errors import DataError, Problem, SpecError
 from job.own_code import OwnCode
 from job.records import Direction
@@ -129,6 +128,8 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path, code: OwnCode |
         deciding = deciding_metrics(spec.search, objective)
         metrics = asked_metrics(spec.training, deciding, dataset.target.task)
         _require_metrics_of_the_task(deciding, spec.training.metrics, dataset)
+    from job.data.class_weights import class_weights  # noqa: PLC0415 - NumPy; a published run does without
+
     weights = None if spec.training.class_weight == "none" else class_weights(spec.training.class_weight, dataset)
     return TrialPlan(
         spec=spec,
