@@ -42,7 +42,7 @@ class InputSpec:
     @property
     def is_cast(self) -> bool:
         """Whether models are handed float32 instead."""
-        return np.dtype(self.dtype).kind == "f" and self.dtype != "float32"
+        return self.dtype.startswith("float") and self.dtype != "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,9 @@ def _check_alike(parts: Mapping[str, OwnPart]) -> None:
             if _structure(ours) != _structure(theirs):
                 raise DataError(f"the {name} rows are nested otherwise than the training rows: {_structure(theirs)}")
             for one, other in zip(leaves(ours), leaves(theirs), strict=True):
-                check_alike(one, other)
+                # Strings are as wide as the widest of them: that is no difference.
+                if not {one.values.dtype.kind, other.values.dtype.kind} <= {"U"}:
+                    check_alike(one, other)
 
 
 def _structure(tree: Nested) -> Nested:
@@ -247,7 +249,8 @@ def _write(folder: Path, name: str, *rows: _Rows) -> _WrittenSplit:
     y_files = _files(folder, f"y_{name}", first.y)
     for path, arrays in _together(x_files, [one.part.x for one in rows]):
         selections = [Selection(array, one.chosen) for array, one in zip(arrays, rows, strict=True)]
-        write_selections(path, arrays[0].values.dtype, *selections)
+        dtypes = [array.values.dtype for array in arrays]
+        write_selections(path, np.result_type(*dtypes) if dtypes[0].kind == "U" else dtypes[0], *selections)
     for path, arrays in _together(y_files, [one.y for one in rows]):
         whole = np.concatenate(arrays)
         write_array(path, whole.dtype, whole.shape, chunks(whole))

@@ -54,7 +54,7 @@ def read_own_arrays(spec: DataSpec, folder: Path, pins: ObjectPins) -> dict[str,
     """
     code = fetch_code(CodeSource.of(spec), folder / "code", pins)
     written: dict[str, Nested] = run_contained(
-        multiprocessing.get_context("spawn"), code, _load_and_write, code, folder, patience=_PATIENCE_SECONDS
+        multiprocessing.get_context("spawn"), code, load_and_write, code, folder, patience=_PATIENCE_SECONDS
     )
 
     def opened(name: str) -> Nested:
@@ -76,8 +76,17 @@ def _opened(leaf: _Written, code: OwnCode) -> SourceArray:
     return SourceArray(code.shown, leaf.name, map_array(leaf.path), leaf.path)
 
 
-def _load_and_write(report: Callable[[str], None], code: OwnCode, folder: Path) -> dict[str, Nested]:
-    """What `read_own_arrays` does in a process of its own: whatever the code holds in memory ends with it."""
+def load_and_write(report: Callable[[str], None], code: OwnCode, folder: Path) -> dict[str, Nested]:
+    """What `read_own_arrays` does in a process of its own: whatever the code holds in memory ends with it.
+
+    Args:
+        report: told what is being done.
+        code: of the function.
+        folder: where arrays are written to.
+
+    Raises:
+        DataError: the function fails or returns what cannot be used.
+    """
     report("loaded")
     function = load_object(code)
     place = place_of(function)
@@ -133,7 +142,9 @@ def _as_arrays(name: str, tree: Nested) -> Nested:
         array = np.asarray(leaf)
         if array.dtype.kind == "O" and all(isinstance(value, str) for value in array.reshape(-1)):
             array = array.astype(str)
-        if array.ndim == 0 or array.dtype.kind not in "biufSU":
+        if array.dtype.kind == "S":
+            array = np.char.decode(array, "utf-8")
+        if array.ndim == 0 or array.dtype.kind not in "biufU":
             kind = f"{type(leaf).__name__} of {array.dtype}" if array.ndim else type(leaf).__name__
             raise _UnusableError(
                 f"{name} holds a {kind}: arrays of numbers, booleans or strings are expected, a row for each example",

@@ -1,13 +1,16 @@
 """The user's own data function: what it may return, and what is said of what it may not."""
 
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from job.data import ObjectPins, load_dataset
 from job.data.own import AsIs
+from job.data.own_arrays import load_and_write
 from job.errors import DataError
+from job.own_code import CodeSource, fetch_code
 from job.spec import DataSpec
 
 HEAD = "import numpy as np\n\nx, y = np.arange(120.0).reshape(40, 3), np.arange(40) % 2\n"
@@ -74,6 +77,14 @@ def test_inputs_may_be_nested(load):
     assert list(dataset.validation.x["word"]) == [["one", "two"][n % 2] for n in numbers]
 
 
+def test_strings_keep_their_length(load):
+    """The longest of the test rows is longer than any of the training rows; bytes are text."""
+    train, test = "'x_train': {'w': np.array(['a'] * 40)}", "'x_test': {'w': np.array([b'long'] * 4)}"
+    dataset = load(f"return {{{train}, 'y_train': y, {test}, 'y_test': y[:4]}}")
+    assert set(dataset.test.x["w"]) == {"long"}
+    assert set(dataset.train.x["w"]) == {"a"}
+
+
 @pytest.mark.parametrize(
     ("returned", "structure"),
     [
@@ -130,11 +141,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_cannot_be_used_is_told_by_the_users_own_line(load, what):
+def test_what_cannot_be_used_is_told_by_the_users_own_line(tmp_path, what):
     """Exit code 12, the user's file and line."""
     body, words = WRONG[what]
+    (tmp_path / "data.py").write_text(f"{HEAD}\ndef load_data():\n{textwrap.indent(body, '    ')}\n")
+    code = fetch_code(CodeSource("data", str(tmp_path / "data.py"), "load_data"), tmp_path / "code", ObjectPins())
     with pytest.raises(DataError) as caught:
-        load(body)
+        load_and_write(lambda _: None, replace(code, shown="data.py"), tmp_path)
     assert caught.value.exit_code == 12
     assert caught.value.message.startswith("data.py, line ")
     assert "in load_data: " in caught.value.message
