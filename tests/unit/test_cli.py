@@ -22,7 +22,7 @@ from job.spec.yaml12 import load_yaml
 from job.version import VERSION
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("tensorflow", "keras", "keras_tuner", "boto3", "botocore", "numpy", "sklearn")
+HEAVY = ("tensorflow", "keras", "keras_tuner", "boto3", "botocore", "numpy", "pyarrow", "sklearn")
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +254,7 @@ IN_S3 = ["--set", "data.source=s3://bucket/x.npz", "--set", "output=s3://bucket/
         ["run", "--help"],
         ["validate"],
         ["validate", *IN_S3],
+        ["validate", "--spec", "examples/tabular-classification/job.yaml"],
         ["validate", "--set", "seed=x"],
         ["plan", *IN_S3],
         ["schema"],
@@ -261,7 +262,7 @@ IN_S3 = ["--set", "data.source=s3://bucket/x.npz", "--set", "output=s3://bucket/
     ],
 )
 def test_light_commands_import_nothing_heavy(args):
-    """TensorFlow, KerasTuner, boto3, NumPy and scikit-learn stay out of commands that answer at once."""
+    """TensorFlow, KerasTuner, boto3, NumPy, pyarrow and scikit-learn stay out of commands that answer at once."""
     code = (
         "import sys; from job.cli import main; main(sys.argv[1:], {}); "
         f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"

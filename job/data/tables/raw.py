@@ -143,7 +143,7 @@ class _Plan:
         self._numeric = [column for column in features if column.type in NUMERIC]
         self._strings = [column for column in features if column.type not in NUMERIC]
         self._missing = dict.fromkeys(roles.features, 0)
-        self._places: dict[str, list[str]] = {}
+        self._places: dict[str, list[tuple[str, int]]] = {}
         self._count_of_places: dict[str, int] = {}
 
     def dtypes(self) -> dict[str, tuple[np.dtype[Any], int]]:
@@ -185,7 +185,7 @@ class _Plan:
         """End with all rows that lack a target, weight, group or time."""
         problems = [
             f"column {getattr(self._roles, role)!r} (data.{role}) is missing in {self._count_of_places[role]} rows: "
-            f"{'; '.join(places)}{' …' if self._count_of_places[role] > len(places) else ''}"
+            f"{_places_in_words(places, self._count_of_places[role])}"
             for role, places in self._places.items()
         ]
         if problems:
@@ -274,8 +274,17 @@ class _Plan:
             return
         places = self._places.setdefault(role, [])
         rows = np.flatnonzero(missing)
-        places += [batch.place(int(row)) for row in rows[: _LISTED_ROWS - len(places)]]
+        places += [(batch.file.shown, batch.number(int(row))) for row in rows[: _LISTED_ROWS - len(places)]]
         self._count_of_places[role] = self._count_of_places.get(role, 0) + len(rows)
+
+
+def _places_in_words(places: Sequence[tuple[str, int]], count: int) -> str:
+    """`a.csv, rows 3, 17; b.csv, rows 1 …`."""
+    by_file: dict[str, list[str]] = {}
+    for file, row in places:
+        by_file.setdefault(file, []).append(str(row))
+    words = "; ".join(f"{file}, rows {', '.join(rows)}" for file, rows in by_file.items())
+    return f"{words} …" if count > len(places) else words
 
 
 def _text(column: Column) -> np.dtype[Any]:

@@ -39,7 +39,11 @@ class Batch:
 
     def place(self, row: int) -> str:
         """Where a row of this batch stands, as people count: from 1, without the header."""
-        return f"{self.file.shown}: row {self.first_row + row + 1}"
+        return f"{self.file.shown}: row {self.number(row)}"
+
+    def number(self, row: int) -> int:
+        """The number of a row of this batch in its file, from 1."""
+        return self.first_row + row + 1
 
 
 class TableFiles:
