@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs/data-images.md"
 WRITE_PHOTOS = """
 import pathlib, sys, numpy as np, tensorflow as tf
 draw = np.random.default_rng(0)
-for name, mean in (("bright", 190), ("dark", 60)):
+for name, mean in (("blue", (60, 90, 190)), ("red", (190, 90, 60))):
     folder = pathlib.Path(sys.argv[1]) / name
     folder.mkdir(parents=True)
     for number in range(20):
@@ -39,9 +39,12 @@ def test_photos_become_a_model_that_takes_photos(job, tmp_path, clean_environmen
     settings = (
         "data.source=photos",
         "data.format=images",
-        "search.max_epochs=3",
+        "search.algorithm=random",
+        "search.max_trials=1",
+        "search.max_epochs=9",
         "space.units=[16]",
         "space.learning_rate=1e-4",
+        "space.batch_size=4",
     )
     quick = [part for one in settings for part in ("--set", one)]
     refused = job("run", "--run-id", "r1", *quick)
@@ -51,13 +54,13 @@ def test_photos_become_a_model_that_takes_photos(job, tmp_path, clean_environmen
     assert done.code == 0, done.stdout + done.stderr
     folder = tmp_path / "runs/quickstart/runs/r2"
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["signature"]["class_names"] == ["bright", "dark"]
+    assert manifest["signature"]["class_names"] == ["blue", "red"]
     assert manifest["signature"]["inputs"][0]["shape"] == [None, 96, 96, 3]
     assert manifest["exports"][0]["inputs"] == [{"name": "rows", "shape": [None, 96, 96, 3], "dtype": "uint8"}]
     assert manifest["scores"]["test"]["accuracy"] == 1.0
 
     (lines,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (folder / "model/photo.jpg").write_bytes((tmp_path / "photos/dark/3.jpg").read_bytes())
+    (folder / "model/photo.jpg").write_bytes((tmp_path / "photos/red/3.jpg").read_bytes())
     bare = subprocess.run(
         [sys.executable, "-c", PREDICT, lines],
         cwd=folder / "model",
