@@ -110,10 +110,12 @@ class JobSpec(Section):
     def hash(self) -> str:
         """Hex SHA-256 of the resolved spec in canonical JSON.
 
-        Where the run's objects go, how they are logged, how many trials run at a time and how often they are stored
-        do not change the answer, so `output`, `storage`, `logs` and those limits do not count.
+        Where the run's objects go, in which formats, how they are logged, how many trials run at a time and how often
+        they are stored do not change the answer, so `output`, `export`, `storage`, `logs` and those limits do not
+        count.
         """
-        document = {key: value for key, value in self.document().items() if key not in {"output", "storage", "logs"}}
+        uncounted = {"output", "export", "storage", "logs"}
+        document = {key: value for key, value in self.document().items() if key not in uncounted}
         document["limits"] = {
             key: value
             for key, value in document["limits"].items()
