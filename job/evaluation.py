@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from job.data import Dataset, Preparation, Split
-from job.models import RawBatches
+from job.models import RawBatches, as_model_input
 from job.models.answers import predicted_classes, scores_itself
 
 _BATCH_ROWS = 1024
@@ -145,7 +145,7 @@ class _PreparedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ha
 
     def __getitem__(self, number: int) -> tuple[Any, ...]:
         rows = self._split.part(slice(number * _BATCH_ROWS, (number + 1) * _BATCH_ROWS))
-        x = self._preparation.prepare(rows.x)
+        x = as_model_input(self._preparation.prepare(rows.x))
         if rows.sample_weight is not None:
             return x, rows.y, rows.sample_weight
         return (x,) if rows.y is None else (x, rows.y)

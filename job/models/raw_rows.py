@@ -36,8 +36,9 @@ class RawBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no a
 
 
 def as_model_input(x: Nested) -> Nested:
-    """Rows as Keras takes them: strings as tensors, because it knows none of NumPy's."""
-    return map_leaves(_leaf, x)
+    """Rows as Keras takes them: strings as tensors, because it knows none of NumPy's; several inputs as a tuple."""
+    changed = map_leaves(_leaf, x)
+    return tuple(changed) if isinstance(changed, list) else changed
 
 
 def _leaf(values: Any) -> Any:  # noqa: ANN401 - an array, or TensorFlow's tensor

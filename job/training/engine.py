@@ -63,7 +63,9 @@ class EngineChoice:
     reason: str
 
 
-def choose_engine(model: keras.Model, rows_bytes: int, memory: int, *, own_fit: OwnFit | None = None) -> EngineChoice:
+def choose_engine(
+    model: keras.Model, rows_bytes: int, memory: int, *, own_fit: OwnFit | None = None, scattered: bool = False
+) -> EngineChoice:
     """The compiled loop wherever it does what `model.fit` would; a pure function of its arguments.
 
     Args:
@@ -71,6 +73,7 @@ def choose_engine(model: keras.Model, rows_bytes: int, memory: int, *, own_fit: 
         rows_bytes: of all rows that would be resident.
         memory: bytes that there are.
         own_fit: the `fit` of a HyperModel that overrides it.
+        scattered: whether the rows lie apart in their files, as those of a fold do: windows are of consecutive rows.
     """
     if own_fit is not None:
         return EngineChoice("fit", "the hypermodel has a fit of its own")
@@ -80,7 +83,8 @@ def choose_engine(model: keras.Model, rows_bytes: int, memory: int, *, own_fit: 
         if getattr(type(model), method) is not getattr(keras.Model, method):
             return EngineChoice("fit", f"the model overrides {method}")
     if not rows_fit(rows_bytes, memory):
-        return EngineChoice("stream", f"{rows_bytes} bytes of rows are too large for {memory} bytes of memory")
+        reason = f"{rows_bytes} bytes of rows are too large for {memory} bytes of memory"
+        return EngineChoice("fit", f"{reason}, and lie apart") if scattered else EngineChoice("stream", reason)
     return EngineChoice("loop", "the rows fit in memory")
 
 
@@ -131,7 +135,7 @@ def open_engine(  # noqa: PLR0913 - what a training is made of
     with computing_in(precision):
         model = build()
         fit = None if own_fit is None else own_fit(model)
-        choice = choose_engine(model, rows_bytes, limit, own_fit=fit)
+        choice = choose_engine(model, rows_bytes, limit, own_fit=fit, scattered=train.numbers is not None)
         streamed = not rows_fit(rows_bytes, limit)
         if choice.engine != "fit":
             try:
@@ -147,7 +151,7 @@ def open_engine(  # noqa: PLR0913 - what a training is made of
                 get_logger().debug("trace failed", exc_info=error)
                 model = build()
             else:
-                reason = traced.compilation.reason if isinstance(traced, CompiledEpochs) else choice.reason
+                reason = choice.reason if isinstance(traced, StreamedEpochs) else traced.compilation.reason
                 _announce(choice.engine, reason, xla=traced.xla)
                 return traced
         engine = FitEpochs(

@@ -145,7 +145,8 @@ def test_the_first_of_several_seeds_is_the_configurations_own(single):
 def test_rows_by_number_are_the_same_as_copies(folded, rows, monkeypatch, fits):
     """A fold of resident rows, taken by their numbers, trains to the same bits as its rows in arrays of their own."""
     if fits:
-        monkeypatch.setattr(engine, "rows_fit", lambda *_: False)
+        choice = engine.EngineChoice("fit", "the test wants it")
+        monkeypatch.setattr(engine, "choose_engine", lambda *_, **__: choice)
     wanted = replace(folded, executions=1)
     with capture_logs() as events:
         record = run(request("by-number"), wanted)

@@ -17,7 +17,7 @@ from job.spaces import BUILDERS
 from job.spaces.learning import OPTIMIZERS
 from job.spec import JobSpec
 from job.target import Target
-from job.training.checkpoint import LineageState, model_variables, read_state, restore_checkpoint, save_checkpoint
+from job.training.checkpoint import LineageState, model_variables, read_state, restore_checkpoint, take_checkpoint
 from job.training.epochs import CompiledEpochs, epoch_order
 from job.training.kept_engines import KeptEngines
 from job.training.rows import DeviceRows
@@ -283,7 +283,7 @@ def test_an_epoch_left_in_its_middle_goes_on_in_its_schedule(setting, tmp_path):
     logs = whole.train(order)
 
     def leave(step):
-        save_checkpoint(tmp_path / "left.npz", begun.model, LineageState(epoch=0, step=step))
+        take_checkpoint(begun.model, LineageState(epoch=0, step=step)).write(tmp_path / "left.npz")
         raise _LeftError
 
     with pytest.raises(_LeftError):

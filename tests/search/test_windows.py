@@ -157,7 +157,7 @@ def test_an_epoch_goes_on_within_a_window(rows, make, stop):
 
 def test_rows_that_do_not_fit_are_streamed(rows):
     """The engine for rows beyond a third of the memory reads them window after window."""
-    engine = open_engine(model_of, rows, rows, BATCH, memory=3 * rows.size)
+    engine = open_engine(model_of, rows, rows, BATCH, memory=2 * rows.size)
     assert isinstance(engine, StreamedEpochs)
     small = open_engine(model_of, rows, rows, BATCH, memory=6 * rows.size)
     assert np.array_equal(small.order(1, 0), epoch_order(1, 0, ROWS))
