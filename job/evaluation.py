@@ -1,7 +1,6 @@
 """The published model on the test split: the only use that is made of those rows."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,24 +48,27 @@ def evaluate(model: keras.Model, dataset: Dataset, asked: Sequence[str] = ()) ->
     if dataset.target.task in {"classification", "regression"}:
         outputs = model.predict(batches, verbose=0)
         if dataset.class_names is None:
-            report |= _regression_report(test, outputs, scores)
+            scores |= _r2(test, outputs)
+            report |= _residuals(test, outputs)
         else:
             scores |= _asked_scores(test, outputs, [name for name in asked if name not in scores])
             report |= _classification_report(test, np.argmax(outputs, axis=-1), dataset.class_names)
     return Evaluation(scores, report)
 
 
-def _regression_report(test: Split, outputs: Predictions, scores: dict[str, float]) -> dict[str, Any]:
-    """What is left over, target minus prediction, in the target's unit; puts R2, where there is one, among the scores.
+def _r2(test: Split, outputs: Predictions) -> dict[str, float]:
+    """1 - sum of squared residuals / sum of squared deviations from the mean; there is none of equal targets."""
+    from sklearn.metrics import r2_score  # noqa: PLC0415 - 0.7 s of import
 
-    R2 is 1 - sum of squared residuals / sum of squared deviations from the mean; there is none of equal targets.
-    """
     actual = np.asarray(test.y, dtype=np.float64)
-    residuals = actual - np.asarray(outputs, dtype=np.float64).reshape(-1)
-    spread = float(((actual - actual.mean()) ** 2).sum())
-    scores.pop("r2_score", None)
-    if spread > 0:
-        scores["r2"] = 1 - float((residuals**2).sum()) / spread
+    if (actual == actual[0]).all():
+        return {}
+    return {"r2": float(r2_score(actual, outputs.reshape(-1).astype(np.float64), sample_weight=test.sample_weight))}
+
+
+def _residuals(test: Split, outputs: Predictions) -> dict[str, Any]:
+    """What is left over, target minus prediction, in the target's unit; every row counts alike."""
+    residuals = np.asarray(test.y, dtype=np.float64) - np.asarray(outputs, dtype=np.float64).reshape(-1)
     return {
         "residuals": {
             "mean": float(residuals.mean()),
@@ -80,53 +82,42 @@ def _regression_report(test: Split, outputs: Predictions, scores: dict[str, floa
 
 def _asked_scores(test: Split, outputs: Predictions, asked: Sequence[str]) -> dict[str, float]:
     """The metrics of `job.spec.metrics` that no published model is compiled with; what is not defined is left out."""
-    found = {name: _SCORES[name](test.y, outputs) for name in asked if name in _SCORES}
-    return {name: float(score) for name, score in found.items() if math.isfinite(score)}
+    scores: dict[str, float] = {}
+    if not _BY_CLASS.isdisjoint(asked):
+        scores |= _by_class(test, outputs)
+    if "auc" in asked and len(np.unique(test.y)) == outputs.shape[-1]:
+        scores["auc"] = _auc(test, outputs)
+    return {name: scores[name] for name in asked if name in scores}
 
 
-def _precision(actual: npt.NDArray[np.int64], outputs: Predictions) -> float:
-    return _by_class(actual, outputs)[0]
+_BY_CLASS = frozenset({"precision", "recall", "f1_score"})
 
 
-def _recall(actual: npt.NDArray[np.int64], outputs: Predictions) -> float:
-    return _by_class(actual, outputs)[1]
-
-
-def _f1_score(actual: npt.NDArray[np.int64], outputs: Predictions) -> float:
-    return _by_class(actual, outputs)[2]
-
-
-def _by_class(actual: npt.NDArray[np.int64], outputs: Predictions) -> tuple[float, float, float]:
+def _by_class(test: Split, outputs: Predictions) -> dict[str, float]:
     """Precision, recall and F1 of the second of two classes, or the mean over more, those that occur."""
     from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415 - 0.7 s of import
 
-    two = outputs.shape[-1] == _BINARY
-    one_class: dict[str, Any] = {"labels": [1], "average": "macro"} if two else {"average": "macro"}
-    predicted = np.argmax(outputs, axis=-1)
-    precision, recall, f1, _ = precision_recall_fscore_support(actual, predicted, zero_division=0, **one_class)
-    return float(precision), float(recall), float(f1)
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        test.y,
+        np.argmax(outputs, axis=-1),
+        labels=[1] if outputs.shape[-1] == _BINARY else None,
+        average="macro",
+        sample_weight=test.sample_weight,
+        zero_division=0,
+    )
+    return {"precision": float(precision), "recall": float(recall), "f1_score": float(f1)}
 
 
-def _auc(actual: npt.NDArray[np.int64], outputs: Predictions) -> float:
-    """The area under the ROC curve; NaN where a class has no row, or all."""
+def _auc(test: Split, outputs: Predictions) -> float:
+    """The area under the ROC curve of the second of two classes, or the mean of more, each against the rest."""
     from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - likewise
 
-    classes = outputs.shape[-1]
-    if len(np.unique(actual)) < classes:
-        return math.nan
-    logits = outputs.astype(np.float64)
-    if classes == _BINARY:
-        return float(roc_auc_score(actual, logits[:, 1] - logits[:, 0]))
+    logits, weights = outputs.astype(np.float64), test.sample_weight
+    if outputs.shape[-1] == _BINARY:
+        return float(roc_auc_score(test.y, logits[:, 1] - logits[:, 0], sample_weight=weights))
     odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return float(roc_auc_score(actual, odds / odds.sum(axis=-1, keepdims=True), multi_class="ovr"))
-
-
-_SCORES: dict[str, Callable[[npt.NDArray[np.int64], Predictions], float]] = {
-    "precision": _precision,
-    "recall": _recall,
-    "f1_score": _f1_score,
-    "auc": _auc,
-}
+    shares = odds / odds.sum(axis=-1, keepdims=True)
+    return float(roc_auc_score(test.y, shares, multi_class="ovr", sample_weight=weights))
 
 
 def _classification_report(test: Split, predicted: npt.NDArray[np.int64], names: tuple[str, ...]) -> dict[str, Any]:

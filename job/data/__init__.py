@@ -11,5 +11,16 @@ from job.data.load import load_dataset
 from job.data.pins import ObjectPins
 from job.data.preparation import Preparation, Rescaling
 from job.data.row_files import RowFiles, Rows
+from job.data.standardisation import Standardisation
 
-__all__ = ["Dataset", "ObjectPins", "Preparation", "Rescaling", "RowFiles", "Rows", "Split", "load_dataset"]
+__all__ = [
+    "Dataset",
+    "ObjectPins",
+    "Preparation",
+    "Rescaling",
+    "RowFiles",
+    "Rows",
+    "Split",
+    "Standardisation",
+    "load_dataset",
+]

@@ -21,10 +21,11 @@ from job.data.arrays import (
 from job.data.dataset import Dataset, Split
 from job.data.inputs import check_alike, check_inputs, check_lengths
 from job.data.pins import ObjectPins
-from job.data.preparation import Rescaling, choose_preparation
+from job.data.preparation import Preparation, choose_preparation
 from job.data.row_files import RowFiles
 from job.data.sources import Sources, read_sources
 from job.data.splits import Draw, UndrawableError, draw_random, draw_stratified
+from job.data.standardisation import standardisation_of
 from job.data.targets import decide_task, encode_targets, scale_notes, with_scale
 from job.disk import clear_disk_errors
 from job.errors import DataError
@@ -99,8 +100,8 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
             return load_table(spec, kind, seed=seed, folder=folder, pins=pins or ObjectPins())
         raw = _read(spec, seed, folder, pins or ObjectPins())
         rows = raw.train_and_validation.x
-        preparation, reason = choose_preparation(spec.rescale, rows[: raw.train_rows])
-        prepared_file, prepared = _prepare(folder, rows, preparation)
+        preparation, reason = _preparation(spec, rows[: raw.train_rows])
+        prepared_file, prepared = _prepare(folder, rows, preparation, spec)
     return Dataset(
         train_and_validation=raw.train_and_validation,
         test=raw.test,
@@ -209,19 +210,25 @@ def _write_split(folder: Path, name: str, dtype: np.dtype[Any], *parts: _Part) -
     )
 
 
-def _prepare(folder: Path, raw: AnyArray, preparation: Rescaling) -> tuple[Path, NDArray[np.float32]]:
+def _preparation(spec: DataSpec, train: AnyArray) -> tuple[Preparation, str]:
+    if spec.rescale == "standardize":
+        return standardisation_of(train)
+    return choose_preparation(spec.rescale, train)
+
+
+def _prepare(folder: Path, raw: AnyArray, preparation: Preparation, spec: DataSpec) -> tuple[Path, NDArray[np.float32]]:
     if preparation.is_identity:
         return _path(folder, "x", _BOTH), raw
     path = _path(folder, "prepared", _BOTH)
-    pieces = (_prepared(piece, preparation) for piece in chunks(raw))
+    pieces = (_prepared(piece, preparation, spec) for piece in chunks(raw))
     return path, write_array(path, np.dtype(np.float32), raw.shape, pieces)
 
 
-def _prepared(piece: AnyArray, preparation: Rescaling) -> NDArray[np.float32]:
+def _prepared(piece: AnyArray, preparation: Preparation, spec: DataSpec) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):
-        rows = preparation.prepare(piece)
+        rows: NDArray[np.float32] = preparation.prepare(piece)
     if not np.isfinite(rows).all():
-        raise DataError(f"data.rescale {preparation.divisor} makes inputs too large for float32")
+        raise DataError(f"data.rescale {spec.rescale} makes inputs too large for float32")
     return rows
 
 

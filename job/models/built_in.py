@@ -97,7 +97,7 @@ class BuiltInHyperModel(TunableModel):
         if self._target.task != "regression":
             model = keras.Sequential([*layers, output])
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            model.compile(optimizer=optimizer, loss=loss, metrics=metrics)
+            model.compile(optimizer=optimizer, loss=loss, weighted_metrics=metrics)
             return model
         mean, scale = self._target.mean, self._target.scale
         # In float32 whatever the precision: 16 bits hold no prices. Weighted so that gradients are those of
@@ -105,7 +105,7 @@ class BuiltInHyperModel(TunableModel):
         in_unit = keras.layers.Rescaling(scale, offset=mean, dtype="float32", name="in_unit")
         model = keras.Sequential([*layers, output, in_unit])
         loss = keras.losses.MeanSquaredError()
-        model.compile(optimizer=optimizer, loss=loss, loss_weights=scale**-2, metrics=metrics)
+        model.compile(optimizer=optimizer, loss=loss, loss_weights=scale**-2, weighted_metrics=metrics)
         return model
 
     def _hidden(self, units: int, values: Mapping[str, Any]) -> list[keras.Layer]:

@@ -29,7 +29,7 @@ def metrics_of(target: Target, asked: Sequence[str] = ()) -> list[Any]:
 
 
 class _ClassCounts(keras.metrics.Metric):  # type: ignore[misc]  # Keras has no annotations
-    """Counts, by class, rows of it, rows predicted to be of it, and those of both.
+    """Counts, by class, rows of it, rows predicted to be of it, and those of both; or sums of their weights.
 
     The score is that of the second of two classes, or the mean over classes that occur in targets or predictions, as
     in `sklearn.metrics` with `zero_division=0`.
@@ -44,11 +44,15 @@ class _ClassCounts(keras.metrics.Metric):  # type: ignore[misc]  # Keras has no 
         )
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # noqa: ANN401 - tensors
-        """Count a batch: class numbers, (rows,) or (rows, 1); logits, (rows, classes). Weights do not count."""
-        del sample_weight
+        """Count a batch: class numbers and weights, (rows,) or (rows, 1); logits, (rows, classes)."""
         actual = _one_hot(y_true, self._classes)
         predicted = ops.one_hot(ops.argmax(y_pred, axis=-1), self._classes, dtype="float32")
-        self._right.assign_add(ops.sum(actual * predicted, axis=0))
+        if sample_weight is not None:
+            weights = ops.reshape(ops.cast(sample_weight, "float32"), (-1, 1))
+            actual, predicted = actual * weights, predicted * weights
+            self._right.assign_add(ops.sum(ops.minimum(actual, predicted), axis=0))
+        else:
+            self._right.assign_add(ops.sum(actual * predicted, axis=0))
         self._predicted.assign_add(ops.sum(predicted, axis=0))
         self._actual.assign_add(ops.sum(actual, axis=0))
 
@@ -97,11 +101,10 @@ class Auc(keras.metrics.AUC):  # type: ignore[misc]  # Keras has no annotations
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # noqa: ANN401 - tensors
         """Count a batch, as `Precision` does."""
-        del sample_weight
         actual, probable = _one_hot(y_true, self._classes), ops.softmax(ops.cast(y_pred, "float32"))
         if self._classes == _BINARY:
             actual, probable = actual[:, 1], probable[:, 1]
-        super().update_state(actual, probable)
+        super().update_state(actual, probable, sample_weight)
 
 
 class StandardisedR2(keras.metrics.R2Score):  # type: ignore[misc]  # Keras has no annotations
@@ -112,13 +115,12 @@ class StandardisedR2(keras.metrics.R2Score):  # type: ignore[misc]  # Keras has 
         self._mean, self._scale = target.mean, target.scale
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # noqa: ANN401 - tensors
-        """Count a batch: numbers, (rows,) or (rows, 1), and predictions, (rows, 1). Weights do not count."""
-        del sample_weight
+        """Count a batch: numbers and weights, (rows,) or (rows, 1), and predictions, (rows, 1)."""
         actual, predicted = (
             ops.reshape((ops.cast(values, "float32") - self._mean) / self._scale, (-1, 1))
             for values in (y_true, y_pred)
         )
-        super().update_state(actual, predicted)
+        super().update_state(actual, predicted, sample_weight)
 
 
 def _one_hot(y_true: Any, classes: int) -> Any:  # noqa: ANN401 - tensors
@@ -132,6 +134,6 @@ _ASKABLE: dict[str, Callable[[Target], keras.metrics.Metric]] = {
     "recall": lambda target: Recall(target.outputs, "recall"),
     "f1_score": lambda target: F1Score(target.outputs, "f1_score"),
     "auc": lambda target: Auc(target.outputs, "auc"),
-    "r2_score": lambda target: StandardisedR2(target, "r2_score"),
+    "r2": lambda target: StandardisedR2(target, "r2"),
     "mape": lambda _: keras.metrics.MeanAbsolutePercentageError(name="mape"),
 }

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import keras
 
-from job.data import Preparation, Rescaling
+from job.data import Preparation, Rescaling, Standardisation
 from job.data.nested import Nested
 from job.records import Signature, TensorSignature
 
@@ -43,13 +43,17 @@ def _published(configuration: dict[str, Any]) -> dict[str, Any]:
 
     A published model loads without this package; `job.evaluation` computes the others from predictions.
     """
-    metrics = configuration.get("metrics")
-    if isinstance(metrics, list):
-        metrics = [metric for metric in metrics if not (isinstance(metric, dict) and _is_ours(metric))]
-    return configuration | {"optimizer": None, "metrics": metrics}
+    kept = {
+        field: [metric for metric in metrics if not _is_ours(metric)]
+        for field in ("metrics", "weighted_metrics")
+        if isinstance(metrics := configuration.get(field), list)
+    }
+    return configuration | {"optimizer": None} | kept
 
 
-def _is_ours(serialized: dict[str, Any]) -> bool:
+def _is_ours(serialized: object) -> bool:
+    if not isinstance(serialized, dict):
+        return False
     return str(serialized.get("module")).split(".")[0] == __name__.split(".")[0]
 
 
@@ -65,6 +69,13 @@ def _(preparation: Rescaling) -> tuple[Nested, Nested]:
     # Rescaling by 1 still casts: the core must not be handed the source's own dtype.
     scale = 1.0 if preparation.scale is None else preparation.scale
     return inputs, keras.layers.Rescaling(scale, dtype="float32", name="rescale")(inputs)
+
+
+@preparation_layers.register
+def _(preparation: Standardisation) -> tuple[Nested, Nested]:
+    inputs = keras.Input(preparation.input_shape, dtype=preparation.input_dtype, name="rows")
+    scale, offset = list(preparation.scale), list(preparation.offset)
+    return inputs, keras.layers.Rescaling(scale, offset=offset, dtype="float32", name="standardize")(inputs)
 
 
 def _as_float32(output: keras.KerasTensor) -> keras.KerasTensor:

@@ -41,7 +41,7 @@ METRICS: dict[Task, tuple[Metric, ...]] = {
         Metric("loss", "min", f"{_LOSS}: mean squared error of standardised targets", asked_for=False),
         Metric("mae", "min", "mean absolute error, in the target's unit", asked_for=False),
         Metric("rmse", "min", "root of the mean squared error, in the target's unit", asked_for=False),
-        Metric("r2_score", "max", "the share of the variance that is explained"),
+        Metric("r2", "max", "the share of the variance that is explained"),
         Metric("mape", "min", "mean absolute error in percent of the target"),
     ),
 }  # fmt: skip

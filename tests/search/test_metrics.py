@@ -1,11 +1,12 @@
 """The metrics of built-in classifiers agree with scikit-learn's, and stay out of what is published."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from job.data import Rescaling
 from job.evaluation import evaluate
 from job.models import BUILDER_CLASSES, publishable_model
 from job.models.metrics import metrics_of
@@ -60,6 +61,18 @@ def test_metrics_over_batches_are_those_of_scikit_learn(classes):
         assert float(metric.result()) == 0
 
 
+@pytest.mark.parametrize("classes", CLASSES)
+def test_rows_count_by_their_weights(classes):
+    """As often as their weight says, if that is a whole number."""
+    y, logits = drawn(classes)
+    weights = np.random.default_rng(1).integers(0, 4, len(y))
+    want = expected(np.repeat(y, weights), np.repeat(logits, weights, axis=0))
+    for metric in metrics_of(CLASSES[classes], ASKABLE)[1:]:
+        metric.update_state(y, logits, sample_weight=weights.astype(np.float32))
+        tolerance = 0.01 if metric.name == "auc" else 1e-6
+        assert float(metric.result()) == pytest.approx(want[metric.name], abs=tolerance), metric.name
+
+
 def test_classes_that_do_not_occur_do_not_count():
     """The mean is over those that are in targets or predictions, as scikit-learn has it."""
     y, logits = np.array([0, 1, 1, 2]), np.eye(7, dtype=np.float32)[[0, 1, 2, 2]]
@@ -102,4 +115,8 @@ def test_a_published_model_has_keras_own_metrics_alone(model, dataset, tmp_path)
     predicted = published.predict(dataset.test.x, verbose=0).argmax(axis=1)
     assert scores.keys() == {"loss", "accuracy", *ASKABLE}
     assert scores["recall"] == pytest.approx(expected_of_few(dataset.test.y, predicted, "recall"))
-    assert isinstance(dataset.preparation, Rescaling)
+    weights = np.arange(1, dataset.test.rows + 1, dtype=np.float32)
+    weighted = evaluate(published, replace(dataset, test=replace(dataset.test, sample_weight=weights)), ASKABLE).scores
+    right = predicted == dataset.test.y
+    assert weighted["accuracy"] == pytest.approx((right * weights).sum() / weights.sum())
+    assert weighted["f1_score"] != scores["f1_score"]

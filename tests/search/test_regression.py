@@ -24,7 +24,7 @@ SPEC = {
     "model": {"builder": "mlp"},
     "space": {"units": [16, 32], "learning_rate": [0.03, 0.01]},
     "search": {"algorithm": "random", "max_trials": 3, "max_epochs": 8},
-    "training": {"metrics": ["r2_score"]},
+    "training": {"metrics": ["r2"]},
     "resources": {"executor": "inline"},
 }
 
@@ -103,7 +103,7 @@ def test_a_search_finds_a_model_that_explains_the_targets(numbers, tuned):
     assert (result.totals.objective, result.totals.direction) == ("val_rmse", "min")
     assert result.best.score == min(trial.score for trial in result.trials)
     logged = {name for logs in result.best.executions[0].epochs for name in logs}
-    assert logged == {p + name for p in ("", "val_") for name in ("loss", "mae", "rmse", "r2_score")}
+    assert logged == {p + name for p in ("", "val_") for name in ("loss", "mae", "rmse", "r2")}
     assert evaluation.scores["r2"] > 0.8
     assert result.best.score < numbers.target.scale / 2
 

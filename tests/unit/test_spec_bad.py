@@ -34,7 +34,7 @@ BAD_SPECS = [
     ("seed: -1", "seed", "of at least 0"),
     ("seed: 1e-2", "seed", "(found 0.01)"),
     ("output: ''", "output", "text that is not empty"),
-    ("data: {rescale: [255]}", "data.rescale", "expected auto, none or a number above 0"),
+    ("data: {rescale: [255]}", "data.rescale", "expected auto, standardize, none or a number above 0"),
     ("data: {validation_fraction: 1.5}", "data.validation_fraction", "above 0 and below 1"),
     ("data: {split: even}", "data.split", "expected auto, stratified, random, group or time"),
     ("model: {builder: forest}", "model.builder", "expected linear, mlp or cnn"),

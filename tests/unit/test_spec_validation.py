@@ -160,7 +160,7 @@ def test_naming_an_optional_metric_as_objective_asks_for_it():
         ({"data": {"source": "boston_housing"}}, "val_rmse"),
         ({"data": {"source": "s3://bucket/x.npz"}}, None),
         ({"data": {"source": "s3://bucket/x.npz", "task": "regression"}}, "val_rmse"),
-        ({"data": {"source": "s3://bucket/x.npz"}, "search": {"objective": "val_r2_score"}}, "val_r2_score"),
+        ({"data": {"source": "s3://bucket/x.npz"}, "search": {"objective": "val_r2"}}, "val_r2"),
     ],
 )
 def test_the_objective_is_known_before_the_data_where_the_task_is(document, expected):

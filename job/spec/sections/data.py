@@ -39,9 +39,9 @@ class DataSpec(Section):
     `group` keeps the rows of a `group` together, and `time` tests on the last rows by `time` and validates on those
     before them. `auto` is `group` or `time` where such a column is named, else `stratified` for a classification and
     `random` for a regression. What is drawn is seeded."""
-    rescale: Literal["auto", "none"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
+    rescale: Literal["auto", "standardize", "none"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
     """What inputs are divided by, in training and inside the published model. `auto` brings images to [0, 1]
-    and leaves tables alone."""
+    and leaves arrays of rank 2 alone; `standardize` gives each of their features mean 0 and standard deviation 1."""
     target: str | None = Field(default=None, min_length=1)
     """Of a table: the column to predict."""
     features: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
