@@ -65,8 +65,8 @@ class Eager(Stateful):
 @pytest.fixture
 def setting(dataset, tmp_path, monkeypatch):
     # One step at a time, so that a pause can come after any of them.
-    monkeypatch.setattr("job.training.epochs._Pace._SECONDS", 0.0)
-    monkeypatch.setattr("job.training.epochs._Pace._FIRST", 1)
+    monkeypatch.setattr("job.training.pace.Pace._SECONDS", 0.0)
+    monkeypatch.setattr("job.training.pace.Pace._FIRST", 1)
     return TrialSetting(
         hypermodel=Stateful({}, input_shape=(4, 4), target=THREE_CLASSES),
         train=DeviceRows.place(dataset.prepared_train, dataset.train.y),
