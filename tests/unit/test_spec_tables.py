@@ -5,6 +5,8 @@ import gzip
 import pytest
 
 from job.cli import main
+from job.resolve import check_access
+from job.spec import DataSpec, JobSpec
 
 
 def problems_of(capsys, *args):
@@ -47,3 +49,16 @@ def test_a_folder_of_tables_must_exist(capsys, tmp_path):
     code, said = problems_of(capsys, "--spec", document)
     assert code == 10
     assert "data.source: there is no such file or folder" in said
+
+
+def test_a_prefix_that_holds_nothing_is_found_before_the_run(bucket, s3_admin, tmp_path):
+    """An empty prefix is reported by field path; one with an object passes."""
+    s3_admin.put_object(Bucket=bucket, Key="tables/a.csv", Body=b"a,y\n1,2\n")
+
+    def problems(prefix):
+        data = DataSpec(source=f"s3://{bucket}/{prefix}/", format="csv", target="y")
+        return [str(found.problem) for found in check_access(JobSpec(data=data, output=str(tmp_path)))]
+
+    assert problems("tables") == []
+    (problem,) = problems("nothing")
+    assert problem.startswith("data.source: there is nothing in this folder or under this prefix")
