@@ -63,9 +63,7 @@ class EngineChoice:
     reason: str
 
 
-def choose_engine(
-    model: keras.Model, rows_bytes: int, memory: int, *, own_fit: OwnFit | None = None, scattered: bool = False
-) -> EngineChoice:
+def choose_engine(model: keras.Model, rows_bytes: int, memory: int, *, own_fit: OwnFit | None = None) -> EngineChoice:
     """The compiled loop wherever it does what `model.fit` would; a pure function of its arguments.
 
     Args:
@@ -73,7 +71,6 @@ def choose_engine(
         rows_bytes: of all rows that would be resident.
         memory: bytes that there are.
         own_fit: the `fit` of a HyperModel that overrides it.
-        scattered: whether the rows lie apart in their files, as those of a fold do: windows are of consecutive rows.
     """
     if own_fit is not None:
         return EngineChoice("fit", "the hypermodel has a fit of its own")
@@ -84,7 +81,7 @@ def choose_engine(
             return EngineChoice("fit", f"the model overrides {method}")
     if not rows_fit(rows_bytes, memory):
         reason = f"{rows_bytes} bytes of rows are too large for {memory} bytes of memory"
-        return EngineChoice("fit", f"{reason}, and lie apart") if scattered else EngineChoice("stream", reason)
+        return EngineChoice("stream", reason)
     return EngineChoice("loop", "the rows fit in memory")
 
 
@@ -135,7 +132,7 @@ def open_engine(  # noqa: PLR0913 - what a training is made of
     with computing_in(precision):
         model = build()
         fit = None if own_fit is None else own_fit(model)
-        choice = choose_engine(model, rows_bytes, limit, own_fit=fit, scattered=train.numbers is not None)
+        choice = choose_engine(model, rows_bytes, limit, own_fit=fit)
         streamed = not rows_fit(rows_bytes, limit)
         if choice.engine != "fit":
             try:

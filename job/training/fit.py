@@ -41,8 +41,7 @@ class FitEpochs:
         streamed: bool = False,
     ) -> None:
         self.model = model
-        # Windows are of consecutive rows; those of a fold lie apart.
-        self._streamed = streamed and fit is None and train.numbers is None
+        self._streamed = streamed and fit is None
         self.xla = xla and not model.run_eagerly
         model.jit_compile = self.xla
         self._train = train.on_host()

@@ -105,7 +105,7 @@ class WindowReader:
     def __init__(self, rows: DeviceRows, shape: WindowShape) -> None:
         self._shape = shape
         # Rows may be some of those in the files: those of a fold.
-        self._numbers: npt.NDArray[np.int64] | None = getattr(rows, "numbers", None)
+        self._numbers = rows.numbers
         self._rows = rows
 
     def read(self, order: WindowOrder, window: int) -> tuple[Nested, ...]:
