@@ -4,6 +4,7 @@ What goes into which fold depends on the seed and on what the rows are divided b
 order by the same random keys as in `job.data.splits`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from job.data.arrays import map_array, write_array
 from job.data.splits import Indices, UndrawableError, row_keys
+from job.errors import DataError
 
 _PURPOSE = "folds"
 
@@ -61,6 +63,28 @@ class FoldFile:
     def open(self) -> Folds:
         """Map the blocks."""
         return Folds(map_array(self.path), self.count, self.in_time)
+
+
+def write_folds(divide: Callable[[], Folds], count: int, shown: str, folder: Path) -> FoldFile:
+    """Divide rows and write how.
+
+    Args:
+        divide: one of the functions below, with its rows.
+        count: how many folds, for the message.
+        shown: the source's name in messages.
+        folder: where the file goes.
+
+    Raises:
+        DataError: there are too few rows, groups or times.
+    """
+    try:
+        folds = divide()
+    except UndrawableError as error:
+        raise DataError(
+            f"{shown}: data.folds {count} is not possible: {error}",
+            advice="Give more rows, or fewer data.folds; data.split: random divides rows whatever their class.",
+        ) from error
+    return FoldFile.write(folder / "folds.npy", folds)
 
 
 def random_folds(rows: int, count: int, *, seed: int) -> Folds:

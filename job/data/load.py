@@ -19,7 +19,7 @@ from job.data.arrays import (
     write_selections,
 )
 from job.data.dataset import Dataset, Split
-from job.data.folds import FoldFile, random_folds, stratified_folds
+from job.data.folds import FoldFile, Folds, random_folds, stratified_folds, write_folds
 from job.data.inputs import check_alike, check_inputs, check_lengths
 from job.data.own import nested_dataset, plain_sources
 from job.data.own_arrays import read_own_arrays
@@ -204,18 +204,14 @@ def _write_folds(spec: DataSpec, raw: _Raw, seed: int, folder: Path) -> FoldFile
     """Divide all rows but the test split's for cross-validation, if it is asked for."""
     if spec.folds is None:
         return None
-    codes = raw.train_and_validation.y
-    try:
+    codes, count = raw.train_and_validation.y, spec.folds
+
+    def divide() -> Folds:
         if raw.target.class_names is not None and spec.split != "random":
-            folds = stratified_folds(codes, spec.folds, seed=seed)
-        else:
-            folds = random_folds(len(codes), spec.folds, seed=seed)
-    except UndrawableError as error:
-        raise DataError(
-            f"{redact_text(spec.source)}: data.folds {spec.folds} is not possible: {error}",
-            advice="Give more rows, or fewer data.folds; data.split: random divides rows whatever their class.",
-        ) from error
-    return FoldFile.write(folder / "folds.npy", folds)
+            return stratified_folds(codes, count, seed=seed)
+        return random_folds(len(codes), count, seed=seed)
+
+    return write_folds(divide, count, redact_text(spec.source), folder)
 
 
 def _draw(source: _Part, split: str, fraction: float, seed: int, *, stratified: bool) -> tuple[_Part, _Part]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from job.data.arrays import AnyArray, Selection, SourceArray, chunks, fingerprint, write_array, write_selections
 from job.data.dataset import Dataset, Split
+from job.data.folds import FoldFile, Folds, random_folds, stratified_folds, write_folds
 from job.data.inputs import check_alike
 from job.data.nested import Nested, leaves, map_leaves
 from job.data.own_arrays import OwnPart
@@ -136,30 +137,51 @@ def nested_dataset(parts: Mapping[str, OwnPart], spec: DataSpec, *, seed: int, f
         ("test", spec.test_fraction or DEFAULT_TEST_FRACTION),
         ("validation", spec.validation_fraction or DEFAULT_VALIDATION_FRACTION),
     ):
-        if name not in rows:
+        if name == "validation" and spec.folds is not None:
+            # Nothing is kept apart; rows that the code gives are divided with the others.
+            rows.setdefault(name, _chosen(rows["train"], np.zeros(0, np.int64)))
+        elif name not in rows:
             rows["train"], rows[name] = _draw(rows["train"], name, fraction, seed, stratified=stratified)
     source = redact_text(spec.source)
     digest = fingerprint(_named(parts))
     both = _write(folder, "train_and_validation", rows["train"], rows["validation"])
     test = _write(folder, "test", rows["test"])
+    train_rows = both.split.rows if spec.folds is not None else rows["train"].count
     if target.task == "regression":
-        target = with_scale(target, both.split.y[: rows["train"].count])
+        target = with_scale(target, both.split.y[:train_rows])
     for _, array in _named_sources(parts):
         array.path.unlink()
-    preparation, reason = _preparation(spec, both.split.x, rows["train"].count)
+    preparation, reason = _preparation(spec, both.split.x, train_rows)
     prepared_files = _prepare(folder, both, preparation)
     return Dataset(
         train_and_validation=both.split,
         test=test.split,
-        train_rows=rows["train"].count,
+        train_rows=train_rows,
         prepared=map_leaves(_map, prepared_files),
-        files=RowFiles(x=prepared_files, y=both.y_files, sample_weight=None, train_rows=rows["train"].count),
+        files=RowFiles(
+            x=prepared_files,
+            y=both.y_files,
+            sample_weight=None,
+            train_rows=train_rows,
+            folds=_write_folds(spec, both.split, seed, folder, stratified=stratified),
+        ),
         preparation=preparation,
         target=target,
         fingerprint=digest,
         source=source,
         notes=(*_unused_fractions(parts, spec), *notes, *scale_notes(target), reason),
     )
+
+
+def _write_folds(spec: DataSpec, rows: Split, seed: int, folder: Path, *, stratified: bool) -> FoldFile | None:
+    count = spec.folds
+    if count is None:
+        return None
+
+    def divide() -> Folds:
+        return stratified_folds(rows.y, count, seed=seed) if stratified else random_folds(rows.rows, count, seed=seed)
+
+    return write_folds(divide, count, redact_text(spec.source), folder)
 
 
 def _encode(parts: Mapping[str, OwnPart], spec: DataSpec) -> tuple[Target, dict[str, Nested], tuple[str, ...]]:

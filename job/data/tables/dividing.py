@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.data.arrays import AnyArray
+from job.data.folds import Folds, folds_in_time, grouped_folds, random_folds, stratified_folds
 from job.data.splits import Draw, UndrawableError, draw_groups, draw_last, draw_random, draw_stratified
 from job.errors import DataError
 from job.spec import DataSpec
@@ -60,7 +61,9 @@ def divide(  # noqa: PLR0913 - what splits are drawn by
     groups = None if by.group is None else _numbered(by.group)
     fractions = {
         "test": None if test_given else spec.test_fraction or DEFAULT_TEST_FRACTION,
-        "validation": None if validation_given else spec.validation_fraction or DEFAULT_VALIDATION_FRACTION,
+        "validation": (
+            None if validation_given or spec.folds else spec.validation_fraction or DEFAULT_VALIDATION_FRACTION
+        ),
     }
     drawn: dict[str, Indices | None] = {}
     for split, fraction in fractions.items():
@@ -75,7 +78,31 @@ def divide(  # noqa: PLR0913 - what splits are drawn by
                 advice=f"Give more rows, another fraction, or the rows themselves with data.{split}_source.",
             ) from error
         drawn[split], rows = rows[draw.drawn], rows[draw.kept]
-    return Divided(rows, drawn["validation"], drawn["test"])
+    # With folds no validation rows are kept apart.
+    validation = rows[:0] if spec.folds else drawn["validation"]
+    return Divided(rows, validation, drawn["test"])
+
+
+def divide_in_folds(kind: str, count: int, seed: int, rows: Indices, by: DividedBy) -> Folds:
+    """Divide the training rows for cross-validation.
+
+    Args:
+        kind: from `split_kind`.
+        count: how many folds.
+        seed: the job's.
+        rows: the training rows.
+        by: what of each row decides.
+
+    Raises:
+        UndrawableError: there are too few rows, groups or times.
+    """
+    if kind == "time" and by.time is not None:
+        return folds_in_time(by.time[rows], count)
+    if kind == "group" and by.group is not None:
+        return grouped_folds(_numbered(by.group[rows]), count, seed=seed)
+    if kind == "stratified":
+        return stratified_folds(np.asarray(by.y[rows], dtype=np.int64), count, seed=seed)
+    return random_folds(len(rows), count, seed=seed)
 
 
 def split_kind(spec: DataSpec, target: Target, shown: str) -> str:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from job.data.arrays import fingerprint
 from job.data.dataset import Dataset
+from job.data.folds import FoldFile, write_folds
 from job.data.pins import ObjectPins
 from job.data.row_files import RowFiles
 from job.data.source_files import source_files
 from job.data.tables.column_types import decide_columns
 from job.data.tables.columns import Column, roles_of
-from job.data.tables.dividing import DividedBy, divide, split_kind
+from job.data.tables.dividing import DividedBy, divide, divide_in_folds, split_kind
 from job.data.tables.fitting import fit_preparation
 from job.data.tables.profile import profile_of
 from job.data.tables.raw import RawTable, write_raw
@@ -96,6 +97,7 @@ def load_table(spec: DataSpec, kind: TableKind, *, seed: int, folder: Path, pins
     both = write_split_rows(folder, _BOTH, [chosen["train"], chosen["validation"]])
     test = write_split_rows(folder, "test", [chosen["test"]])
     identity, columns, shown = read.fingerprint(), read.source.columns, read.source.shown
+    folds = _write_folds(spec, seed, read, encoded, chosen["train"].rows, folder)
     split = split_kind(spec, target, shown)
     # The splits hold every row: give the disk space back before the rows are written once more, prepared.
     read.remove()
@@ -116,6 +118,7 @@ def load_table(spec: DataSpec, kind: TableKind, *, seed: int, folder: Path, pins
             y=folder / f"y_{_BOTH}.npy",
             sample_weight=None if both.weight is None else folder / f"weight_{_BOTH}.npy",
             train_rows=train_rows,
+            folds=folds,
         ),
         preparation=preparation,
         target=target,
@@ -195,7 +198,7 @@ def _divide(spec: DataSpec, seed: int, read: _Read, encoded: EncodedTargets) -> 
         spec,
         seed,
         read.kept["source"],
-        DividedBy(encoded.target, encoded.train, source.group, source.time),
+        _divided_by(read, encoded),
         validation_given="validation_source" in read.tables,
         test_given="test_source" in read.tables,
         shown=source.shown,
@@ -208,6 +211,21 @@ def _divide(spec: DataSpec, seed: int, read: _Read, encoded: EncodedTargets) -> 
         elif y is not None:
             chosen[split] = ChosenRows(read.tables[field], y, read.kept[field])
     return chosen
+
+
+def _divided_by(read: _Read, encoded: EncodedTargets) -> DividedBy:
+    return DividedBy(encoded.target, encoded.train, read.source.group, read.source.time)
+
+
+def _write_folds(  # noqa: PLR0913, PLR0917 - what folds are divided by, and where they go
+    spec: DataSpec, seed: int, read: _Read, encoded: EncodedTargets, rows: Indices, folder: Path
+) -> FoldFile | None:
+    count = spec.folds
+    if count is None:
+        return None
+    by, shown = _divided_by(read, encoded), read.source.shown
+    kind = split_kind(spec, by.target, shown)
+    return write_folds(lambda: divide_in_folds(kind, count, seed, rows, by), count, shown, folder)
 
 
 def _missing(
@@ -230,7 +248,8 @@ def _notes_on_classes(target: Target, ys: Mapping[str, NDArray[np.generic]]) -> 
     names = target.class_names or ()
     for split, y in ys.items():
         missing = len(names) - len(np.unique(y)) if names else 0
-        if missing:
+        # With folds there is no validation split.
+        if missing and len(y):
             yield f"{missing} of {len(names)} classes have no row in the {split} split"
 
 
