@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.data.arrays import AnyArray, Selection, SourceArray, chunks, fingerprint, write_array, write_selections
+from job.data.as_is import AsIs, InputSpec, is_wide
 from job.data.dataset import Dataset, Split
 from job.data.folds import FoldFile, Folds, random_folds, stratified_folds, write_folds
 from job.data.inputs import check_alike
@@ -30,44 +31,6 @@ from job.target import Target
 _NO_NAME = re.compile(r"[^A-Za-z0-9_]+")
 _NUMBERS = "biuf"
 _MATRIX = 2
-
-
-@dataclass(frozen=True, slots=True)
-class InputSpec:
-    """One input: its name in the published model, and a row's shape and dtype as they are in the source."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def is_cast(self) -> bool:
-        """Whether models are handed float32 instead."""
-        return self.dtype.startswith("float") and self.dtype != "float32"
-
-
-@dataclass(frozen=True, slots=True)
-class AsIs(Preparation):
-    """Rows that only the user's own model knows what to do with; floating-point ones become float32.
-
-    Attributes:
-        inputs: an InputSpec for every array, nested as these are.
-    """
-
-    inputs: Nested
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether prepared rows equal those of the source, byte for byte."""
-        return not any(one.is_cast for one in leaves(self.inputs))
-
-    def prepare(self, x: Nested) -> Nested:
-        """Cast what is to be cast."""
-        return map_leaves(lambda leaf: leaf.astype(np.float32) if _is_wide(leaf) else leaf, x)
-
-    def profile(self) -> dict[str, Any]:
-        """Shape and dtype of a row of each input."""
-        return {"inputs": {one.name: {"shape": one.shape, "dtype": one.dtype} for one in leaves(self.inputs)}}
 
 
 def plain_sources(parts: Mapping[str, OwnPart], spec: DataSpec) -> Sources | None:
@@ -201,11 +164,7 @@ def _encode(parts: Mapping[str, OwnPart], spec: DataSpec) -> tuple[Target, dict[
 
 
 def _target(leaf: SourceArray) -> AnyArray:
-    return leaf.values.astype(np.float32) if _is_wide(leaf.values) else np.asarray(leaf.values)
-
-
-def _is_wide(leaf: AnyArray) -> bool:
-    return leaf.dtype.kind == "f" and leaf.dtype != np.float32
+    return leaf.values.astype(np.float32) if is_wide(leaf.values) else np.asarray(leaf.values)
 
 
 def _check_alike(parts: Mapping[str, OwnPart]) -> None:
@@ -340,7 +299,7 @@ def _prepare(folder: Path, both: _WrittenSplit, preparation: Preparation) -> Nes
 
     def prepared(path: Path) -> Path:
         number, raw = next(numbers), _map(path)
-        if isinstance(preparation, AsIs) and not _is_wide(raw):
+        if isinstance(preparation, AsIs) and not is_wide(raw):
             return path
         copy = folder / f"prepared_train_and_validation_{number}.npy"
         write_array(copy, np.dtype(np.float32), raw.shape, (preparation.prepare(piece) for piece in chunks(raw)))

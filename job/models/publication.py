@@ -7,8 +7,8 @@ from typing import Any, Literal
 import keras
 
 from job.data import Preparation, Rescaling, Standardisation
+from job.data.as_is import AsIs
 from job.data.nested import Nested, leaves, map_leaves
-from job.data.own import AsIs
 from job.logs import get_logger
 from job.records import Signature, TensorSignature
 

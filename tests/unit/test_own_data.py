@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from job.data import ObjectPins, load_dataset
-from job.data.own import AsIs
+from job.data.as_is import AsIs
 from job.data.own_arrays import load_and_write
 from job.errors import DataError
 from job.own_code import CodeSource, fetch_code
