@@ -38,6 +38,7 @@ from job.store import open_store
 
 _TEST_SHARE = 0.2
 _TARGET = "target"
+_SAME = 1e-6
 
 # No hidden layer is a linear model: the search decides.
 SPACE = {
@@ -116,9 +117,11 @@ def tuned_score(problem: Problem, rows: Rows, seed: int, options: argparse.Names
         "name": name,
         "seed": seed,
         "output": options.output,
-        "data": write_rows(problem, rows, name, options) | {"validation_fraction": 0.25},
+        # A validation split of so few rows decides by chance, and ends training by chance.
+        "data": write_rows(problem, rows, name, options) | {"folds": 5},
         "space": SPACE,
-        "search": {"max_epochs": options.epochs},
+        "search": {"algorithm": "random", "max_trials": options.trials, "max_epochs": options.epochs},
+        "retrain": {"epochs": options.epochs},
     }
     command = [sys.executable, "-m", "job", "run", "--run-id", "quality", "--spec", json.dumps(document)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -176,8 +179,8 @@ class Compared:
                 lines.append(f"{row} | |")
                 continue
             gains = self.problem.sign * (tuned - scores)
-            error = _error(gains)
-            # Within a standard error neither is better; of a single seed there is none.
+            error = max(_error(gains), _SAME)
+            # Within a standard error neither is better; of a single seed there is none. The job's scores are float32.
             verdict = "better" if gains.mean() > error else "worse" if gains.mean() < -error else "equal"
             lines.append(f"{row} {_mean_and_error(gains)} | {verdict} |")
         return lines
@@ -197,6 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="how many splits, each with a search of its own")
     parser.add_argument("--epochs", type=int, default=30, help="the job's search.max_epochs")
+    parser.add_argument("--trials", type=int, default=16, help="the job's search.max_trials")
     parser.add_argument("--problems", nargs="+", default=[p.name for p in PROBLEMS], choices=[p.name for p in PROBLEMS])
     parser.add_argument("--format", choices=["csv", "npz"], default="csv", help="the files that the job is given")
     parser.add_argument("--data", help="where to put these files: a directory or s3://…; a temporary one by default")

@@ -30,6 +30,9 @@ def publishable_model(
     """
     with keras.saving.custom_object_scope(dict(custom_objects or {})):
         inputs, rows = preparation_layers(preparation)
+        if not core.built:
+            # An untrained one, tried before the search, may not know its inputs yet.
+            core(rows)
         # The core's layers in a model of their own: saving the core itself would take its optimizer's state along.
         layers = _layers_of(core) if is_graph(core) else _copy_of(core, rows)
         outputs = keras.tree.map_structure(_as_float32, layers(rows))

@@ -1,6 +1,7 @@
 """Seeds, folds, a weighted sum and sensitivity through the real command, killed on its way."""
 
 import json
+import time
 
 import pytest
 from faults.run_process import RunProcess
@@ -54,6 +55,14 @@ def reference(tmp_path_factory, clean_environment):
     return output
 
 
+def wait_for_file(folder, process):
+    """Until the first record is there."""
+    end = time.monotonic() + 30
+    while not list(folder.glob("s-*.json")):
+        assert time.monotonic() < end, process.story()
+        time.sleep(0.05)
+
+
 def test_killed_within_its_trainings_the_answer_is_the_same(reference, tmp_path, clean_environment):
     """SIGKILL in a trial's second seed and among the variations, with workers, changes no record and no report."""
     environment = environment_of(clean_environment, tmp_path)
@@ -64,6 +73,9 @@ def test_killed_within_its_trainings_the_answer_is_the_same(reference, tmp_path,
     for moment in (in_second_seed, lambda event: event["event"] == "variation ended"):
         with RunProcess(environment) as process:
             assert process.wait_for(moment) is not None, process.story()
+            if moment is not in_second_seed:
+                # Records are uploaded in the background: what is under way at a kill is made again.
+                wait_for_file(folder_of(tmp_path) / "sensitivity", process)
             process.kill_group()
     events = finish(environment)
 

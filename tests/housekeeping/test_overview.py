@@ -277,7 +277,11 @@ def test_json_has_every_run_with_plain_values(every_condition, run_cli):
         "trials": 2,
         "objective": "val_accuracy",
         "best_score": 0.9,
-        "scores": {"validation": {"val_loss": 0.1, "val_accuracy": 0.9}, "test": {"loss": 0.2}},
+        "scores": {
+            "validation": {"val_loss": 0.1, "val_accuracy": 0.9},
+            "deviation": {},
+            "test": {"loss": 0.2},
+        },
         "size": 0,
         "objects": 0,
         "problems": [],
