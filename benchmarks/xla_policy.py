@@ -1,24 +1,28 @@
-"""Plain graphs against XLA, per kind and size of layer: what `job/training/compilation.py` was taken from.
+"""Plain graphs, with the optimizer's update compiled, and XLA, per kind and size of layer.
 
-    python benchmarks/xla_policy.py                 # all cases, a minute or two
+    python benchmarks/xla_policy.py                 # all cases, a few minutes
     python benchmarks/xla_policy.py dense-256 gru-16
 
-Each case trains the real compiled epoch with `training.compile: never` and `always`, on random rows of the size of
-Fashion-MNIST's. The first epoch, with what comes before it, traces and compiles the graph; `first` is what it took
-longer. Of the later ones the fastest counts. Run it alone: other load on the machine shows.
+What `job/training/compilation.py` was taken from. Each case trains the real compiled epoch with `training.compile:
+never`, likewise with the update compiled, and with `always`, on random rows of the size of Fashion-MNIST's. The first
+epoch, with what comes before it, traces and compiles the graph; `first` is what it took longer. Of the later ones the
+fastest counts. Run it alone: other load on the machine shows.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import keras
 import numpy as np
 
-from job.training.compilation import CompileMode, choose_compilation
+from job.training.compilation import choose_compilation
 from job.training.device import device_kind, prepare_process
 from job.training.epochs import CompiledEpochs, DeviceRows, epoch_order
+from job.training.updates import compiled_update
 
 _SHAPE = (28, 28)
 _CLASSES = 10
@@ -48,7 +52,7 @@ def _after_dense(*after: Callable[[], keras.Layer]) -> Case:
     return Case(lambda: [keras.layers.Flatten(), keras.layers.Dense(256), *(make() for make in after)])
 
 
-def _convolution(filters: int, count: int = 1) -> Case:
+def _convolution(filters: int, count: int = 1, units: int = 0) -> Case:
     return Case(
         lambda: [
             keras.layers.Reshape((*_SHAPE, 1)),
@@ -58,6 +62,7 @@ def _convolution(filters: int, count: int = 1) -> Case:
                 for layer in (keras.layers.Conv2D(filters, 3, activation="relu"), keras.layers.MaxPooling2D())
             ),
             keras.layers.Flatten(),
+            *([keras.layers.Dense(units, activation="relu")] if units else []),
         ],
         steps=20,
     )
@@ -81,6 +86,7 @@ CASES = {
     "gaussian-noise-256": _after_dense(lambda: keras.layers.GaussianNoise(0.1), keras.layers.ReLU),
     "convolution-16": _convolution(16),
     "convolution-2x32": _convolution(32, 2),
+    "convolution-16-dense-256": _convolution(16, 1, 256),
     "gru-16": _recurrent(lambda: keras.layers.GRU(16)),
     "gru-128": _recurrent(lambda: keras.layers.GRU(128)),
     "lstm-32": _recurrent(lambda: keras.layers.LSTM(32)),
@@ -108,30 +114,33 @@ def main() -> None:
         parser.error(f"no such case: {', '.join(unknown)}")
     device = prepare_process(threads=arguments.threads)
     print(f"{device.kind} {device.name}, threads {arguments.threads}, batch size {arguments.batch_size}, ms per step")
-    print("| case | weights | plain ms | XLA ms | plain / XLA | plain first s | XLA first s | policy |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    print("| case | weights | plain ms | update ms | XLA ms | plain / XLA "
+          "| plain first s | update first s | XLA first s | policy |")  # fmt: skip
+    print(f"|{' --- |' * 10}", flush=True)
     for name in arguments.cases or CASES:
         print(_row(name, CASES[name], arguments.batch_size), flush=True)
 
 
 def _row(name: str, case: Case, batch_size: int) -> str:
-    plain, xla = (_time(case, batch_size, mode) for mode in ("never", "always"))
+    plain, update, xla = (_time(case, batch_size, how) for how in ("plain", "update", "XLA"))
     model = _model(case)
     choice = choose_compilation(model, steps=-(-_POLICY_ROWS // batch_size), device=device_kind())
     cells = (
         name,
         f"{model.count_params()}",
         f"{plain.step:.3f}",
+        f"{update.step:.3f}",
         f"{xla.step:.3f}",
         f"{plain.step / xla.step:.2f}",
         f"{plain.first:.2f}",
+        f"{update.first:.2f}",
         f"{xla.first:.2f}",
-        "XLA" if choice.xla else "plain",
+        "XLA" if choice.xla else "update" if choice.update else "plain",
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _time(case: Case, batch_size: int, mode: CompileMode) -> Timing:
+def _time(case: Case, batch_size: int, how: Literal["plain", "update", "XLA"]) -> Timing:
     rows = case.steps * batch_size
     random = np.random.default_rng(0)
     train = DeviceRows.place(
@@ -140,7 +149,8 @@ def _time(case: Case, batch_size: int, mode: CompileMode) -> Timing:
     model = _model(case)
     seconds: list[float] = []
     started = time.perf_counter()
-    engine = CompiledEpochs(model, train, None, batch_size, mode)
+    with compiled_update(model.optimizer) if how == "update" else nullcontext():
+        engine = CompiledEpochs(model, train, None, batch_size, "always" if how == "XLA" else "never")
     for number in range(1 + _TIMED_EPOCHS):
         engine.train(epoch_order(0, number, rows))
         seconds.append(time.perf_counter() - started)

@@ -129,6 +129,7 @@ def _one_hot(y_true: Any, classes: int) -> Any:  # noqa: ANN401 - tensors
 
 # By the names of `job.spec.metrics`.
 _ASKABLE: dict[str, Callable[[Target], keras.metrics.Metric]] = {
+    "cross_entropy": lambda _: keras.metrics.SparseCategoricalCrossentropy(from_logits=True, name="cross_entropy"),
     "top_5_accuracy": lambda _: keras.metrics.SparseTopKCategoricalAccuracy(k=5, name="top_5_accuracy"),
     "precision": lambda target: Precision(target.outputs, "precision"),
     "recall": lambda target: Recall(target.outputs, "recall"),

@@ -29,6 +29,7 @@ METRICS: dict[Task, tuple[Metric, ...]] = {
     "classification": (
         Metric("loss", "min", f"{_LOSS}: cross-entropy", asked_for=False),
         Metric("accuracy", "max", "the share of rows whose class is right", asked_for=False),
+        Metric("cross_entropy", "min", "the loss without penalties: how improbable the right classes were thought"),
         Metric("top_5_accuracy", "max", "the share of rows whose class is among the five most probable"),
         Metric("precision", "max", "the share of rows of a predicted class that are of it: of the second of two "
                "classes, the mean of more"),

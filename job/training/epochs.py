@@ -5,6 +5,7 @@ The rows are resident on the device; a `tf.function` gathers them batch by batch
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from job.training.compilation import CompileMode, choose_compilation
 from job.training.device import device_kind
 from job.training.pace import Pace
 from job.training.rows import DeviceRows
+from job.training.updates import compiled_update
 
 __all__ = ["CompiledEpochs", "DeviceRows", "build_variables", "epoch_order", "overrides", "scalar_metrics"]
 
@@ -84,7 +86,8 @@ class CompiledEpochs:
         build_variables(model, train, batch_size)
         steps = -(-train.count // batch_size)
         self.compilation = choose_compilation(model, steps=steps, device=device_kind(), mode=compile_mode)
-        self._train = _trace(model, "train_step", train, batch_size, xla=self.compilation.xla)
+        with compiled_update(model.optimizer) if self.compilation.update else nullcontext():
+            self._train = _trace(model, "train_step", train, batch_size, xla=self.compilation.xla)
         # Validation is a tenth of an epoch's time: compiling it would cost more than it saves.
         self._validation = None if validation is None else _trace(model, "test_step", validation, batch_size, xla=False)
         self._pace = Pace()

@@ -35,6 +35,7 @@ def expected(y, logits):
         "recall": reference.recall_score(y, predicted, average=average),
         "f1_score": reference.f1_score(y, predicted, average=average),
         "auc": reference.roc_auc_score(y, probabilities[:, 1] if classes == 2 else probabilities, multi_class="ovr"),
+        "cross_entropy": reference.log_loss(y, probabilities),
         "top_5_accuracy": reference.top_k_accuracy_score(y, logits, k=5) if classes > 5 else 1.0,
     }
 
@@ -92,6 +93,17 @@ def model():
     return hypermodel.build_from(hypermodel.declaration.constants() | {"learning_rate": 0.01, "l2": 0.0})
 
 
+def test_the_cross_entropy_is_the_loss_without_penalties(dataset):
+    """So that models with different penalties can be told apart by it."""
+    hypermodel = BUILDER_CLASSES["linear"]({}, input_shape=(4, 4), target=Target("classification", ("a", "b", "c")),
+                                           metrics=["cross_entropy"])  # fmt: skip
+    model = hypermodel.build_from(hypermodel.declaration.constants() | {"learning_rate": 0.01, "l2": 0.5})
+    logs = model.evaluate(dataset.prepared_validation, dataset.validation.y, verbose=0, return_dict=True)
+    penalty = 0.5 * np.square(model.trainable_variables[0].numpy()).sum()
+    assert penalty > 0.1
+    assert logs["cross_entropy"] == pytest.approx(logs["loss"] - penalty, abs=1e-5)
+
+
 @pytest.mark.parametrize("compile_mode", ["never", "always"])
 def test_asked_metrics_are_logged_every_epoch(model, dataset, compile_mode):
     """In the compiled loop, with XLA and without, of training and validation rows."""
@@ -110,7 +122,7 @@ def test_a_published_model_has_keras_own_metrics_alone(model, dataset, tmp_path)
     published.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     logs = loaded.evaluate(dataset.test.x, dataset.test.y, verbose=0, return_dict=True)
-    assert logs.keys() == {"loss", "accuracy", "top_5_accuracy"}
+    assert logs.keys() == {"loss", "accuracy", "cross_entropy", "top_5_accuracy"}
     scores = evaluate(published, dataset, ASKABLE).scores
     predicted = published.predict(dataset.test.x, verbose=0).argmax(axis=1)
     assert scores.keys() == {"loss", "accuracy", *ASKABLE}

@@ -11,7 +11,8 @@ class TrainingSpec(Section):
     """How each trial is trained."""
 
     compile: Literal["auto", "always", "never"] = "auto"
-    """Whether XLA compiles training epochs; `auto` decides by layers, shapes and device, the same way every time."""
+    """Whether XLA compiles training epochs; `auto` decides by layers, shapes and device, the same way every time, and
+    may compile the optimizer's update alone."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"
     """What layers compute in. The mixed ones keep float32 weights, pay on GPUs, and publish a model that answers in
     float32."""
