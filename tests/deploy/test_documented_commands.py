@@ -47,7 +47,7 @@ MAKE_NOT_RUN = {
     "lint": "`make test` does it before these tests",
     "lint-deploy": "`.ci/run` does it",
     "image": NO_ENGINE,
-    "test-image": "minutes, and a container engine",
+    "test-image": "minutes; `.ci/run` does it",
     "bench": "a quarter of an hour",
     "lock": NO_NETWORK,
 }
