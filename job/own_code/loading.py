@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import sys
 import threading
+from pathlib import Path
 from types import ModuleType
 
 from job.own_code.blame import describe
@@ -72,12 +73,23 @@ def _make_importable(code: OwnCode) -> None:
         return
     for path in sorted(code.root.iterdir()):
         name = path.stem if path.suffix == ".py" else path.name if path.is_dir() else None
-        if name is None or path == code.file or not name.isidentifier():
+        if name is None or path == code.file or not name.isidentifier() or not _holds_modules(path):
             continue
-        if name in sys.modules or importlib.util.find_spec(name) is not None:
+        if name in sys.modules or _is_found(name):
             there = getattr(sys.modules.get(name), "__file__", None) or "an installed module"
             raise ImportError(
                 f"{path.name} beside {code.file.name} has the name of another module ({there}): rename it"
             )
     sys.path.append(folder)
     importlib.invalidate_caches()
+
+
+def _holds_modules(path: Path) -> bool:
+    """Whether a file or folder can be imported; a folder of word lists or tables is nobody's module."""
+    return path.suffix == ".py" or any(path.rglob("*.py"))
+
+
+def _is_found(name: str) -> bool:
+    """Whether an import would find a module elsewhere: a mere folder of that name, which hides nothing, is none."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None

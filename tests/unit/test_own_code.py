@@ -188,6 +188,18 @@ def test_links_in_a_folder_are_not_followed(model):
         model(files="extra")
 
 
+@pytest.mark.parametrize("word", ["words.txt", "words.py"])
+def test_a_folder_beside_it_may_have_the_name_of_a_mere_folder(model, tmp_path, monkeypatch, word):
+    """Where the job starts there often is a folder `data`, which Python could import; that is in nobody's way."""
+    (tmp_path / "start" / "data").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "start")
+    Path("extra/data").mkdir(parents=True)
+    Path("extra/data", word).write_text("")
+    code = model(files="extra")
+    load_object(code)
+    assert (code.root / "data" / word).exists()
+
+
 def test_a_module_beside_it_may_not_have_the_name_of_another(model):
     """It would never be imported, or be in the way of what is installed."""
     Path("extra").mkdir()
