@@ -205,6 +205,7 @@ def main() -> None:
     """Compare, and print the table of `docs/quality.md`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="how many splits, each with a search of its own")
+    parser.add_argument("--first-seed", type=int, default=0, help="the first of them")
     parser.add_argument("--epochs", type=int, default=60, help="the job's search.max_epochs")
     parser.add_argument("--trials", type=int, default=24, help="the job's search.max_trials")
     parser.add_argument("--problems", nargs="+", default=[p.name for p in PROBLEMS], choices=[p.name for p in PROBLEMS])
@@ -227,7 +228,7 @@ def main() -> None:
 
 def _compare(problem: Problem, options: argparse.Namespace) -> Compared:
     scores: dict[str, list[float]] = {name: [] for name in ("tuned", *problem.baselines)}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         rows = rows_of(problem, seed)
         for name, make in problem.baselines.items():
             scores[name].append(baseline_score(problem, make, rows))
