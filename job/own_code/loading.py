@@ -75,7 +75,7 @@ def _make_importable(code: OwnCode) -> None:
         name = path.stem if path.suffix == ".py" else path.name if path.is_dir() else None
         if name is None or path == code.file or not name.isidentifier() or not _holds_modules(path):
             continue
-        if name in sys.modules or _is_found(name):
+        if _is_found(name):
             there = getattr(sys.modules.get(name), "__file__", None) or "an installed module"
             raise ImportError(
                 f"{path.name} beside {code.file.name} has the name of another module ({there}): rename it"
@@ -91,5 +91,9 @@ def _holds_modules(path: Path) -> bool:
 
 def _is_found(name: str) -> bool:
     """Whether an import would find a module elsewhere: a mere folder of that name, which hides nothing, is none."""
+    if name in sys.modules:
+        loaded = sys.modules[name]
+        # A built-in module has no file; what was imported from a mere folder has a path, but no file either.
+        return getattr(loaded, "__file__", None) is not None or not hasattr(loaded, "__path__")
     spec = importlib.util.find_spec(name)
     return spec is not None and spec.origin is not None

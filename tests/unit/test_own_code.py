@@ -3,6 +3,7 @@
 import hashlib
 import stat
 import sys
+import types
 import uuid
 import zipfile
 from pathlib import Path
@@ -198,6 +199,16 @@ def test_a_folder_beside_it_may_have_the_name_of_a_mere_folder(model, tmp_path, 
     code = model(files="extra")
     load_object(code)
     assert (code.root / "data" / word).exists()
+
+
+def test_a_folder_beside_it_may_have_the_name_of_a_folder_that_was_imported(model, monkeypatch):
+    """A folder without `__init__.py` that something has imported hides no module, and is hidden by none."""
+    imported = types.ModuleType("my_words")
+    imported.__path__ = []
+    monkeypatch.setitem(sys.modules, "my_words", imported)
+    Path("extra/my_words").mkdir(parents=True)
+    Path("extra/my_words/words.py").write_text("")
+    assert callable(load_object(model(files="extra")))
 
 
 def test_a_module_beside_it_may_not_have_the_name_of_another(model):
