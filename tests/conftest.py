@@ -45,6 +45,12 @@ def pytest_addoption(parser):
     )
 
 
+@pytest.fixture(autouse=True)
+def _own_search_path(monkeypatch):
+    """Loading a user's module lets it import what lies beside it, for the process's life: here, for one test's."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
 @dataclass(frozen=True)
 class S3Server:
     """A running server and the credentials that it accepts."""

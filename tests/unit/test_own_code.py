@@ -22,7 +22,6 @@ MODULE = "def build_model(hp):\n    return hp\n"
 def model(tmp_path, monkeypatch):
     """A module's text as fetched code, with what lies beside it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
 
     def fetch(text=MODULE, *, pins=None, function="build_model", folder="code", **fields):
         Path("model.py").write_text(text)
