@@ -43,6 +43,13 @@ AWS_VARIABLES = {
     "AWS_CA_BUNDLE": "certificates to trust",
 }
 
+# Read by TensorFlow's native code; `job.training.device` sets those that are not set at all.
+TENSORFLOW_VARIABLES = {
+    "TF_CPP_MIN_LOG_LEVEL": "below which level TensorFlow's own log is silent; 3 without it",
+    "XLA_FLAGS": "options of XLA; without it those that make its kernels faster on this processor. Set, even to "
+    "nothing, it is left alone; results depend on it in the last bits",
+}
+
 
 def job_spec_page() -> str:
     """Every field of the spec, the entries of a space, the builders and the data sets."""
@@ -248,6 +255,8 @@ def environment_page() -> str:
         "## Object storage",
         _CREDENTIALS,
         _table(("variables", "meaning"), aws),
+        "## TensorFlow",
+        _table(("variable", "meaning"), [(f"`{name}`", meaning) for name, meaning in TENSORFLOW_VARIABLES.items()]),
     ]
     return _page(parts)
 
