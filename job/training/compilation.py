@@ -15,7 +15,7 @@ from job.training.updates import update_compiles
 
 CompileMode = Literal["auto", "always", "never"]
 
-# On a CPU XLA fuses what surrounds a matrix product: dense models gain a third to a half. Its random numbers are slow
+# On a CPU XLA fuses what surrounds a matrix product: dense models need half of the time. Its random numbers are slow
 # there (dropout), and its convolutions far slower than oneDNN's. What is not listed is not compiled; small recurrent
 # layers gain as well, large ones do not, and no rule between them has been measured.
 _GAINING_ON_CPU = (
