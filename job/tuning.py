@@ -66,7 +66,13 @@ def _tune(ending: Ending, run: Run) -> None:
         pinned = state.pinned_inputs()
         pins = ObjectPins({} if pinned is None else pinned.objects)
         code = _model_code(run, pins)
-        dataset = load_dataset(run.spec.data, seed=run.spec.seed, scratch=run.scratch.folder, pins=pins)
+        dataset = load_dataset(
+            run.spec.data,
+            seed=run.spec.seed,
+            scratch=run.scratch.folder,
+            pins=pins,
+            own_model=run.spec.built_in is None,
+        )
         get_logger().info("data ready", **dataset.brief_profile(), notes=dataset.notes)
     require_disk(run.spec, run.scratch.folder, dataset)
     uploads.copies.restore(

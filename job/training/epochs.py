@@ -18,7 +18,7 @@ from job.seeds import derive_seed
 from job.training.compilation import CompileMode, choose_compilation
 from job.training.device import device_kind
 from job.training.pace import Pace
-from job.training.rows import DeviceRows
+from job.training.rows import DeviceRows, gathered
 from job.training.updates import compiled_update
 
 __all__ = ["CompiledEpochs", "DeviceRows", "build_variables", "epoch_order", "overrides", "scalar_metrics"]
@@ -49,7 +49,7 @@ def build_variables(model: keras.Model, rows: DeviceRows, batch_size: int) -> No
     sample = slice(0, min(batch_size, rows.count))
     # Without targets only a step of the model's own knows the loss: there is nothing to build it from.
     if rows.y is not None or not model.built:
-        batch = rows.batch(lambda leaf, chosen: leaf[chosen], sample)
+        batch = rows.batch(gathered, sample)
         model._symbolic_build(data_batch=batch)  # noqa: SLF001 - see above
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)

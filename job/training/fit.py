@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from job.training.epochs import build_variables, epoch_order, scalar_metrics
-from job.training.rows import DeviceRows, Nested
+from job.training.rows import DeviceRows, Nested, gathered
 from job.training.windows import WindowOrder, WindowReader, WindowShape, row_bytes_of
 
 
@@ -122,11 +122,11 @@ class OwnFit:
         settings: dict[str, Any] = {"epochs": 1, "verbose": 0, "callbacks": []}
         if "y" not in self.parameters:
             return _last_metrics(self.call(_Batches(train, train.in_order(order), batch_size), **settings))
-        parts = train.batch(lambda leaf, rows: leaf[rows], train.in_order(order))
+        parts = train.batch(gathered, train.in_order(order))
         given = dict(zip(("x", "y", "sample_weight"), parts, strict=False))
         if "validation_data" in self.parameters and validation is not None:
             chosen = slice(None) if validation.numbers is None else validation.numbers
-            given["validation_data"] = validation.batch(lambda leaf, rows: leaf[rows], chosen)
+            given["validation_data"] = validation.batch(gathered, chosen)
         return _last_metrics(self.call(**given, **settings))
 
 
@@ -175,7 +175,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
 
     def __getitem__(self, number: int) -> tuple[Nested, ...]:
         chosen = self._order[number * self._batch_size : (number + 1) * self._batch_size]
-        return self._rows.batch(lambda leaf, rows: leaf[rows], chosen)
+        return self._rows.batch(gathered, chosen)
 
 
 class _StreamedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations

@@ -56,8 +56,10 @@ class DataSpec(Section):
     before them. `auto` is `group` or `time` where such a column is named, else `stratified` for a classification and
     `random` for a regression. What is drawn is seeded."""
     rescale: Literal["auto", "standardize", "none"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
-    """What inputs are divided by, in training and inside the published model. `auto` brings images to [0, 1]
-    and leaves arrays of rank 2 alone; `standardize` gives each of their features mean 0 and standard deviation 1."""
+    """What inputs are divided by, in training and inside the published model. `auto` brings to [0, 1] what is surely
+    pixels: image files, built-in sets of images, and with a built-in builder arrays of bytes (uint8) that have height
+    and width. It leaves everything else as it is, and says so; `standardize` gives each feature of arrays of rank 2
+    mean 0 and standard deviation 1."""
     image_size: (
         Annotated[
             tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]],
