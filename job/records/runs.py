@@ -95,18 +95,31 @@ class Lineage(Record):
     seed: int
 
 
+class RetrainAttempt(Record):
+    """A retraining: its seed, the objective on the rows that the search knows, and why it was passed over."""
+
+    seed: int
+    training_score: float | None
+    validation_score: float | None
+    problem: str | None
+
+
 class PublishedModel(Record):
     """Which of the candidates was published.
 
     `origin` is `retrain` or `search`; `seed` initialised its weights; `epochs` trained it; `validation_score` is
-    None for a model that was trained on the validation split too.
+    None for a model that was trained on the validation split too. `steps`: how many it took, `epochs` rounded up.
+    `attempts`: the retrainings on all rows, in order; where none was as good as the search's own model, that is
+    published.
     """
 
     origin: Literal["retrain", "search"]
     trained_on: Literal["train", "train_and_validation"]
     seed: int
     epochs: int
+    steps: int | None = None
     validation_score: float | None
+    attempts: tuple[RetrainAttempt, ...] = ()
 
 
 class Scores(Record):

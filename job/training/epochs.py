@@ -110,6 +110,7 @@ class CompiledEpochs:
         order: npt.NDArray[np.int64],
         *,
         first_step: int = 0,
+        stop_before: int | None = None,
         between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
         """Train one epoch over the rows in this order, which names each row once; the metrics as `fit` logs them.
@@ -117,12 +118,13 @@ class CompiledEpochs:
         Args:
             order: places among the rows, each once.
             first_step: where an epoch that was begun goes on; the model's metrics are then as they were left.
+            stop_before: ends the epoch before this step; None takes all.
             between: called every now and then with the number of steps done, the metrics in the model. What it
                 raises ends the epoch there.
         """
         if first_step == 0:
             self.model.reset_metrics()
-        steps = self._train.steps
+        steps = self._train.steps if stop_before is None else min(stop_before, self._train.steps)
         tensor = self._train.prepare(self._train_rows.in_order(order))
         logs: dict[str, Any] = {}
         step = first_step
