@@ -94,6 +94,16 @@ class DataSpec(Section):
     `{zip: {type: string, encoding: hashing, hash_bins: 32}}`."""
     delimiter: Annotated[str, InWords("one character")] = Field(default=",", min_length=1, max_length=1)
     """Of CSV files: what stands between values."""
+    text_encoding: Annotated[str, InWords("the name of a text encoding, such as utf-8, latin-1 or cp1252")] = Field(
+        default="utf-8", min_length=1
+    )
+    """Of CSV files: how their text is encoded."""
+    decimal: Literal[".", ","] = "."
+    """Of a table: what stands before the fraction of numbers that are texts."""
+    thousands: Annotated[str, InWords("one character")] | None = Field(default=None, min_length=1, max_length=1)
+    """Of a table: what stands between groups of three digits of numbers that are texts."""
+    date_format: str | None = Field(default=None, min_length=1)
+    """Of a table: how dates are written that are texts, such as `%d.%m.%Y`; ISO 8601 where nothing is said."""
     missing_values: tuple[str, ...] = Field(default=(), strict=False)
     """Of CSV files: texts that stand for a missing value in every column. An empty text always does; in columns of
     numbers, booleans and dates so do `NA`, `N/A`, `NaN`, `nan`, `NULL`, `null`, `None`, `?` and `-`."""
