@@ -130,7 +130,10 @@ def _divisor_of_pixels(train: AnyArray) -> tuple[float | None, str]:
     if values.maximum <= 1 or values.minimum < 0:
         return None, f"{found} are not those of unscaled images (rescale: auto)"
     if train.dtype.kind == "u":
-        return float(np.iinfo(train.dtype).max), f"pixels of {8 * train.dtype.itemsize} bits (rescale: auto)"
+        # Cameras of 10, 12 and 14 bits write files of 16.
+        used, bits = max(int(values.maximum).bit_length(), 8), 8 * train.dtype.itemsize
+        which = "" if used == bits else f", of which training values use {used}"
+        return 2.0**used - 1, f"pixels of {bits} bits{which} (rescale: auto)"
     return values.maximum, f"images with {found} (rescale: auto)"
 
 
@@ -163,6 +166,11 @@ def layout_notes(shape: tuple[int, ...]) -> tuple[str, ...]:
         return ()
     note = f"rows of shape {shape} look like images with their channels first; Keras's layers take channels last"
     return (f"{note}: numpy.moveaxis(x, 1, -1)",)
+
+
+def is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether rows of a shape surely are images with their channels first: one or three planes as high as wide."""
+    return bool(layout_notes(shape)) and shape[1] == shape[2]
 
 
 def _is_usable(divisor: float) -> bool:

@@ -13,7 +13,8 @@ from job.data.dataset import Dataset
 from job.data.folds import FoldFile, write_folds
 from job.data.pins import ObjectPins
 from job.data.row_files import RowFiles
-from job.data.source_files import source_files
+from job.data.source_files import SourceFile, source_files
+from job.data.split_folders import files_of_splits
 from job.data.tables.column_types import decide_columns
 from job.data.tables.columns import Column, roles_of
 from job.data.tables.dividing import DividedBy, divide, divide_in_folds, split_kind
@@ -147,11 +148,15 @@ def _read(spec: DataSpec, kind: TableKind, folder: Path, pins: ObjectPins) -> _R
     tables: dict[str, RawTable] = {}
     notes: list[str] = []
     stated = dict(spec.columns)
-    for field in ("source", "validation_source", "test_source"):
-        location = getattr(spec, field)
-        if location is None:
+
+    def files_of(location: str, field: str) -> tuple[SourceFile, ...]:
+        return source_files(location, field=field, suffixes=_SUFFIXES[kind], folder=folder, pins=pins)
+
+    splits = files_of_splits(spec, files_of, lambda _: True, notes)
+    for split, field in (("train", "source"), ("validation", "validation_source"), ("test", "test_source")):
+        if split not in splits:
             continue
-        tables[field], columns = _read_one(spec, kind, field, location, stated, folder, pins)
+        tables[field], columns = _read_one(spec, kind, field, splits[split], stated, folder)
         if field == "source":
             notes += [column.note for column in columns if column.note is not None]
             # What the source's columns are, those of the other tables must be.
@@ -174,12 +179,10 @@ def _read_one(  # noqa: PLR0913, PLR0917 - what a table is, and where it goes
     spec: DataSpec,
     kind: TableKind,
     field: str,
-    location: str,
+    files: tuple[SourceFile, ...],
     stated: Mapping[str, ColumnSpec],
     folder: Path,
-    pins: ObjectPins,
 ) -> tuple[RawTable, tuple[Column, ...]]:
-    files = source_files(location, field=field, suffixes=_SUFFIXES[kind], folder=folder, pins=pins)
     table = TableFiles(files, kind, spec.delimiter)
     roles = roles_of(spec, table.header, table.shown)
     texts = frozenset(spec.missing_values)
