@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from job import layout
 from job.data import Dataset
-from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.models import signature_of
 from job.models.answers import OutputKind, output_kind_of
@@ -62,10 +61,9 @@ class RunResults:
 
 def write_artifacts(results: RunResults, publication: Publication, scratch: Path) -> None:
     """Write everything but the summary and the manifest, the model first."""
-    model_file = scratch / "model.keras"
-    with clear_disk_errors(model_file):
-        results.trained.model.save(model_file)
-    publication.write_file(layout.MODEL_KERAS, model_file)
+    if results.trained.file is None:
+        raise RuntimeError("only a model that was proved is published")
+    publication.write_file(layout.MODEL_KERAS, results.trained.file)
     if results.exported is not None:
         for export in results.exports:
             for name, path in results.exported.files(export):
@@ -112,6 +110,7 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         artifacts=dict(sorted(publication.artifacts.items())),
         artifacts_prefix=publication.prefix,
         exports=results.exports,
+        needs_code=results.trained.needs_code,
     )
 
 

@@ -85,12 +85,14 @@ def _tune(ending: Ending, run: Run) -> None:
                 # Workers are forked from it later; it imports TensorFlow while this process does.
                 worker_context()
                 _prepared(run, dataset, pins, state)
-                plan = checked_plan(plan, dataset)
+                plan, dataset = checked_plan(plan, dataset)
         searched = _search(run, plan, dataset, pins, state)
         from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured by now
 
         with run.stage("retrain"), blaming(code):
             trained = stages.retrain(run.spec, dataset, plan, searched.result)
+    with run.stage("prove"), blaming(code):
+        trained = stages.prove(plan, trained, dataset, run.scratch.folder)
     with run.stage("evaluate"), blaming(code):
         evaluation = stages.evaluate(plan, trained, dataset)
     results = artifacts.RunResults(

@@ -18,9 +18,7 @@ def map_leaves(change: Callable[[Any], Any], tree: Nested) -> Nested:
 
 
 def as_tuples(tree: Nested) -> Nested:
-    """Return the same structure with tuples in place of lists, as Keras makes of what it is handed: TensorFlow's data
-    sets take a list for one tensor.
-    """
+    """Return the same structure with tuples in place of lists, which TensorFlow's data sets take for one tensor."""
     if isinstance(tree, dict):
         return {name: as_tuples(part) for name, part in tree.items()}
     return tuple(as_tuples(part) for part in tree) if isinstance(tree, list | tuple) else tree

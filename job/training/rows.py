@@ -141,7 +141,7 @@ def place_rows(rows: Rows, *, class_weight: Mapping[int, float] | None = None, m
 
 
 def gathered(leaf: Nested, chosen: Nested) -> Nested:
-    """Return rows of an array on the host as Keras takes them: strings as a tensor, because it knows none of NumPy's."""
+    """Return rows of an array as Keras takes them: strings as a tensor, because it knows none of NumPy's."""
     rows = leaf[chosen]
     return tf.constant(rows) if isinstance(rows, np.ndarray) and rows.dtype.kind in "USO" else rows
 

@@ -236,8 +236,7 @@ def test_strings_of_a_file_reach_a_model_of_ones_own(tmp_path):
     "returned",
     [
         "(x[:30], y[:30], w[:30]), (x[30:], y[30:], w[30:])",
-        "dict(x_train=x[:30], y_train=y[:30], sample_weight_train=w[:30], "
-        + "x_test=x[30:], y_test=y[30:], sample_weight_test=w[30:])",
+        "{name + part: rows[cut] for part, cut in (('_train', slice(0, 30)), ('_test', slice(30, 40))) for name, rows in (('x', x), ('y', y), ('sample_weight', w))}",
         "rows(0, 30).batch(7), rows(30, 40).batch(7)",
         "rows(0, 30), rows(30, 40)",
         "{'train': rows(0, 30).batch(10, drop_remainder=True), 'test': rows(30, 40).batch(4)}",
