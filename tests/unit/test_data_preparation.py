@@ -52,7 +52,8 @@ def test_auto_divides_only_what_is_surely_pixels(origin, train, divisor):
     ("train", "asked"),
     [
         (image(np.int64, 0, 200), "data.rescale: 255"),
-        (image(np.uint16, 0, 4095), "data.rescale: 65535"),
+        (image(np.uint16, 0, 4095), "data.rescale: 4095"),
+        (image(np.uint16, 0, 65000), "data.rescale: 65535"),
         (image(np.float32, 0, 16), "data.rescale: 16"),
         (np.array([[0, 9], [7, 3]], dtype=np.uint8), "data.rescale: 255"),
     ],
