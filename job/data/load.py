@@ -34,6 +34,7 @@ from job.data.targets import decide_task, encode_targets, scale_notes, with_scal
 from job.disk import clear_disk_errors
 from job.errors import DataError
 from job.spec import DataSpec
+from job.spec.file_checks import features_of, is_image
 from job.spec.redaction import redact_text
 from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
 from job.spec.sources import source_kind
@@ -145,7 +146,7 @@ def load_dataset(
 def _origin(spec: DataSpec, *, own_model: bool) -> Origin:
     """What is known of inputs before they are looked at."""
     kind = source_kind(spec)
-    is_image_record = kind == "tfrecord" and any(field.encoding in {"png", "jpeg"} for field in spec.record.values())
+    is_image_record = kind == "tfrecord" and any(is_image(spec.record[name]) for name in features_of(spec))
     if kind in {"builtin", "images"} or is_image_record:
         return "images"
     return "own" if own_model or kind == "python" else "arrays"

@@ -13,8 +13,8 @@ from job.data.inputs import value_range
 from job.data.nested import Nested
 from job.errors import DataError
 
-_BYTE_MAX = 255.0
-_WORD_MAX = 65535.0
+_BYTE_BITS = 8
+_WORD_MAX = 65535
 # Rows and columns, and the axis of examples; and perhaps one of channels.
 _IMAGE_RANKS = (3, 4)
 _CHANNELS = (1, 3)
@@ -130,7 +130,9 @@ def _divisor_of_pixels(train: AnyArray) -> tuple[float | None, str]:
     if values.maximum <= 1 or values.minimum < 0:
         return None, f"{found} are not those of unscaled images (rescale: auto)"
     if train.dtype.kind == "u":
-        return float(np.iinfo(train.dtype).max), f"pixels of {8 * train.dtype.itemsize} bits (rescale: auto)"
+        white, bits = _white(values.maximum), 8 * train.dtype.itemsize
+        which = "" if white == np.iinfo(train.dtype).max else f", whose {found} use {int(white).bit_length()} bits"
+        return white, f"pixels of {bits} bits{which} (rescale: auto)"
     return values.maximum, f"images with {found} (rescale: auto)"
 
 
@@ -142,6 +144,11 @@ def _divisor_of_arrays(train: AnyArray, origin: Origin) -> tuple[float | None, s
     return None, f"{hint or 'they are not known to be pixels'} (rescale: auto)"
 
 
+def _white(most: float) -> float:
+    """The greatest value of as many bits as pixels use, 8 at least: cameras of 10, 12 and 14 bits write files of 16."""
+    return 2.0 ** max(int(most).bit_length(), _BYTE_BITS) - 1
+
+
 def pixel_hint(train: AnyArray) -> str | None:
     """Return what to set in case an array of numbers holds pixels; None where it surely does not."""
     is_whole = train.dtype.kind in "iu"
@@ -150,7 +157,7 @@ def pixel_hint(train: AnyArray) -> str | None:
     values = value_range(train)
     if train.dtype == np.bool_ or values.maximum <= 1 or values.minimum < 0:
         return None
-    most = next((most for most in (_BYTE_MAX, _WORD_MAX) if is_whole and values.maximum <= most), values.maximum)
+    most = _white(values.maximum) if is_whole and values.maximum <= _WORD_MAX else values.maximum
     return (
         f"values from {values.minimum:g} to {values.maximum:g} may be pixels or not; if they are, data.rescale: "
         f"{most:g} brings them to [0, 1]"
@@ -163,6 +170,11 @@ def layout_notes(shape: tuple[int, ...]) -> tuple[str, ...]:
         return ()
     note = f"rows of shape {shape} look like images with their channels first; Keras's layers take channels last"
     return (f"{note}: numpy.moveaxis(x, 1, -1)",)
+
+
+def is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether rows of a shape surely are images with their channels first: one or three planes as high as wide."""
+    return bool(layout_notes(shape)) and shape[1] == shape[2]
 
 
 def _is_usable(divisor: float) -> bool:

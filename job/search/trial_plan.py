@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from job.errors import DataError, Problem, SpecError
 from job.own_code import OwnCode
 from job.records import Direction
-from job.spaces import BUILDERS
+from job.spaces import BUILDERS, CNN
 from job.spec import JobSpec
 from job.spec.fields import listed
 from job.spec.objectives import asked_metrics, deciding_metrics, objective_of, possible_metrics
@@ -173,6 +173,8 @@ def _require_metrics_of_the_task(deciding: Sequence[str], metrics: Sequence[str]
 
 def _require_rows_of_the_builder(spec: JobSpec, dataset: "Dataset") -> None:
     """Refuse rows that no trial could be built for, before anything imports TensorFlow."""
+    from job.data.preparation import is_channels_first  # noqa: PLC0415 - NumPy; a published run does without
+
     builder, shape = spec.built_in, dataset.prepared_shape
     if builder is None:
         return
@@ -187,4 +189,11 @@ def _require_rows_of_the_builder(spec: JobSpec, dataset: "Dataset") -> None:
             f"{dataset.source} has rows of shape {shape}, but model.builder {builder.name} takes "
             f"{builder.rows_in_words}",
             advice=f"For these rows there is model.builder: {' or '.join(fitting)}.",
+        )
+    if builder is CNN and is_channels_first(shape):
+        raise DataError(
+            f"{dataset.source} has rows of shape {shape}, which are images with their channels first; model.builder "
+            "cnn takes (height, width, channels)",
+            advice="numpy.moveaxis(x, 1, -1) puts the channels last. If they are none, mlp or a model of your own "
+            "takes the rows as they are.",
         )

@@ -21,7 +21,9 @@ def image(dtype, low, high):
     ("origin", "train", "divisor"),
     [
         pytest.param("images", image(np.uint8, 0, 200), 255.0, id="image files"),
-        pytest.param("images", image(np.uint16, 0, 4095), 65535.0, id="image files of 16 bits"),
+        pytest.param("images", image(np.uint16, 0, 65000), 65535.0, id="image files of 16 bits"),
+        pytest.param("images", image(np.uint16, 0, 4000), 4095.0, id="image files of 16 bits that use 12"),
+        pytest.param("images", image(np.uint16, 0, 200), 255.0, id="image files of 16 bits that use 8"),
         pytest.param("images", image(np.float64, 0, 16), 16.0, id="digits"),
         pytest.param("images", image(np.uint8, 0, 1), None, id="binary masks"),
         pytest.param("images", image(np.float32, 0, 1), None, id="scaled already"),
@@ -50,7 +52,8 @@ def test_auto_divides_only_what_is_surely_pixels(origin, train, divisor):
     ("train", "asked"),
     [
         (image(np.int64, 0, 200), "data.rescale: 255"),
-        (image(np.uint16, 0, 4095), "data.rescale: 65535"),
+        (image(np.uint16, 0, 4095), "data.rescale: 4095"),
+        (image(np.uint16, 0, 65000), "data.rescale: 65535"),
         (image(np.float32, 0, 16), "data.rescale: 16"),
         (np.array([[0, 9], [7, 3]], dtype=np.uint8), "data.rescale: 255"),
     ],

@@ -13,7 +13,8 @@ from job.data.dataset import Dataset
 from job.data.folds import FoldFile, write_folds
 from job.data.pins import ObjectPins
 from job.data.row_files import RowFiles
-from job.data.source_files import source_files
+from job.data.source_files import SourceFile, source_files
+from job.data.split_folders import files_of_splits
 from job.data.tables.column_types import decide_columns
 from job.data.tables.columns import Column, roles_of
 from job.data.tables.dividing import DividedBy, divide, divide_in_folds, split_kind
@@ -148,11 +149,15 @@ def _read(spec: DataSpec, kind: TableKind, folder: Path, pins: ObjectPins) -> _R
     tables: dict[str, RawTable] = {}
     notes: list[str] = []
     stated = dict(spec.columns)
-    for field in ("source", "validation_source", "test_source"):
-        location = getattr(spec, field)
-        if location is None:
+
+    def files_of(location: str, field: str) -> tuple[SourceFile, ...]:
+        return source_files(location, field=field, suffixes=_SUFFIXES[kind], folder=folder, pins=pins)
+
+    splits = files_of_splits(spec, files_of, lambda _: True, notes)
+    for split, field in (("train", "source"), ("validation", "validation_source"), ("test", "test_source")):
+        if split not in splits:
             continue
-        tables[field], columns, found = _read_one(spec, kind, field, location, stated, folder, pins)
+        tables[field], columns, found = _read_one(spec, kind, field, splits[split], stated, folder)
         if field == "source":
             # The columns that are left out of the source are left out everywhere.
             spec = spec.model_copy(update={"features": tuple(column.name for column in tables[field].columns)})
@@ -179,12 +184,10 @@ def _read_one(  # noqa: PLR0913, PLR0917 - what a table is, and where it goes
     spec: DataSpec,
     kind: TableKind,
     field: str,
-    location: str,
+    files: tuple[SourceFile, ...],
     stated: Mapping[str, ColumnSpec],
     folder: Path,
-    pins: ObjectPins,
 ) -> tuple[RawTable, tuple[Column, ...], tuple[str, ...]]:
-    files = source_files(location, field=field, suffixes=_SUFFIXES[kind], folder=folder, pins=pins)
     table = TableFiles(files, kind, CsvForm(spec.delimiter, spec.text_encoding))
     roles, notes = without_indexes(spec, table, roles_of(spec, table.header, table.shown))
     texts = frozenset(spec.missing_values)

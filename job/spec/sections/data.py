@@ -27,6 +27,14 @@ class DataSpec(Section):
     format: Literal["auto", "npz", "csv", "parquet", "images", "tfrecord", "python"] = "auto"
     """What `source`, `validation_source` and `test_source` hold. `auto` goes by how the name ends; of a folder or
     prefix it must be said."""
+    split_folders: Literal["auto"] | bool = "auto"
+    """Of a folder or prefix: whether the folders at its top that are called `train` (or `training`), `validation`
+    (`valid`, `val`, `dev`) and `test` (`testing`), in any case, are the splits. `auto` takes them for splits where
+    `train` lies beside another, or alone; one of them among other folders is an error. `true` leaves out
+    what lies beside them, and `false` takes them for folders like any other, such as classes."""
+    skip_damaged: int = Field(default=0, ge=0)
+    """Of images: how many damaged ones may be left out. The log names them; where there are more, the job ends and
+    names them."""
     function: Identifier = DEFAULT_DATA_FUNCTION
     """With code of your own as the source (a Python file, or `package.module:function`), what to call: it returns the
     arrays. See [Your own data](own-model.md#your-own-data)."""
