@@ -101,6 +101,11 @@ def _result(manifest: Manifest, model_url: str) -> str:
         f"Test split ({manifest.data.splits['test'].rows} rows, used once): {_scores(manifest.scores.test)}",
         f"Best trial: {_scores(manifest.scores.validation, manifest.scores.deviation)}",
         f"Published: {origin}, trained on {model.trained_on.replace('_', ' ')} for {model.epochs} epochs",
+        *(
+            f"Retraining {number} of {len(model.attempts)} was worse: {attempt.shortfall}"
+            for number, attempt in enumerate(model.attempts, start=1)
+            if attempt.shortfall is not None
+        ),
         f"Model: `{model_url}`",
         f"Data: `{manifest.data.source}`, {manifest.data.rows} rows, fingerprint `{manifest.data.fingerprint[:16]}`",
     )

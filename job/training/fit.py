@@ -59,21 +59,27 @@ class FitEpochs:
         return WindowShape.of(rows.count, row_bytes_of(rows), self._batch_size)
 
     def _batches(
-        self, rows: DeviceRows, order: npt.NDArray[np.int64] | WindowOrder, first_step: int = 0
+        self,
+        rows: DeviceRows,
+        order: npt.NDArray[np.int64] | WindowOrder,
+        first_step: int = 0,
+        until: int | None = None,
     ) -> keras.utils.PyDataset:
         if isinstance(order, WindowOrder):
-            return _StreamedBatches(rows, order, self._batch_size, first_step)
-        return Batches(rows, rows.in_order(order)[first_step * self._batch_size :], self._batch_size)
+            return _StreamedBatches(rows, order, self._batch_size, first_step, until)
+        end = None if until is None else until * self._batch_size
+        return Batches(rows, rows.in_order(order)[first_step * self._batch_size : end], self._batch_size)
 
     def train(
         self,
         order: npt.NDArray[np.int64] | WindowOrder,
         *,
         first_step: int = 0,
+        until: int | None = None,
         between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
         """Train one epoch over the rows in this order; returns the metrics as `fit` logs them. See CompiledEpochs."""
-        batches = self._batches(self._train, order, first_step)
+        batches = self._batches(self._train, order, first_step, until)
         settings: dict[str, Any] = {"epochs": 1, "shuffle": False, "verbose": 0}
         if between is not None:
             settings["callbacks"] = [_Between(between, first_step)]
@@ -154,16 +160,20 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no anno
 class _StreamedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
     """Rows of files, a window in memory at a time: Keras asks for one batch after the other."""
 
-    def __init__(self, rows: DeviceRows, order: WindowOrder, batch_size: int, first_step: int) -> None:
+    def __init__(
+        self, rows: DeviceRows, order: WindowOrder, batch_size: int, first_step: int, until: int | None
+    ) -> None:
         super().__init__()
         self._reader = WindowReader(rows, order.shape)
         self._order = order
         self._batch_size = batch_size
         self._first_step = first_step
+        self._until = until
         self._window: tuple[int, tuple[Nested, ...]] | None = None
 
     def __len__(self) -> int:
-        return math.ceil(self._order.shape.rows / self._batch_size) - self._first_step
+        steps = math.ceil(self._order.shape.rows / self._batch_size)
+        return (steps if self._until is None else min(self._until, steps)) - self._first_step
 
     def __getitem__(self, number: int) -> tuple[Nested, ...]:
         window, step = divmod(self._first_step + number, self._order.shape.window_rows // self._batch_size)
