@@ -296,9 +296,7 @@ def test_an_epoch_left_in_its_middle_goes_on_in_its_schedule(setting, tmp_path):
 
 
 def test_retraining_runs_through_the_schedule_as_the_search_did(dataset, tmp_path, monkeypatch):
-    """It falls over the search's own steps, of which as many are taken; over `retrain.epochs` epochs of all rows where
-    that is a number.
-    """
+    """It falls over the search's own steps; over `retrain.epochs` epochs of all rows where that is a number."""
     spans = []
     monkeypatch.setattr(BuiltInHyperModel, "scheduled_over", lambda self, span: spans.append(span) or self)
     search = {"algorithm": "random", "max_trials": 1, "max_epochs": 3}

@@ -21,7 +21,7 @@ from job.spec.sections import WeightedObjective
 from job.target import Target
 from job.training.checkpoint import restore_checkpoint
 from job.training.epochs import DeviceRows
-from job.training.trial import TrialSetting, best_checkpoint, build_model, run_trial
+from job.training.trial import TrialSetting, best_checkpoint, build_model, last_checkpoint, run_trial
 from job.training.trial_setting import ExecutionPlace
 
 THREE_CLASSES = Target("classification", ("a", "b", "c"))
@@ -329,3 +329,28 @@ def test_of_several_seeds_the_best_one_may_be_published(dataset, hypermodel, tmp
     assert kept.description.seed == ExecutionPlace(best, None, is_only=False).seed(wanted.seed)
     best_checkpoint(tmp_path, f"{wanted.trial_id}.e{best}").unlink()
     assert weights(retrained.run()) == weights(kept)
+
+
+def test_the_searchs_own_model_is_published_where_every_retraining_is_worse(retraining, searched):
+    """One epoch instead of five is worse from every seed: the winner's checkpoint is published, and it is said why."""
+    perfect = searched[0].best.executions[0].epochs
+    logs = (*perfect[:-1], perfect[-1] | {"val_loss": -1.0})
+    best = searched[0].best.model_copy(update={"executions": (Execution(epochs=logs),), "score": -1.0})
+    trained = replace(retraining(attempts=2), result=result_of(best)).run()
+    description = trained.description
+    assert (description.origin, description.trained_on, description.epochs) == ("search", "train", 5)
+    assert [attempt.seed for attempt in description.attempts] == [
+        ADDRESS.lineage_seed(SEED),
+        derive_seed(SEED, "retrain", 1),
+    ]
+    assert all("on the validation rows" in attempt.shortfall for attempt in description.attempts)
+    assert weights(trained) == weights(winner_of(searched, retraining()))
+
+
+def test_a_finished_attempt_is_not_trained_again(retraining, searched):
+    """Started again after its first attempt, a retraining comes to the same weights and the same account of them."""
+    first = retraining(tolerance=LOOSE).run()
+    assert last_checkpoint(searched[1], "retrain-0").exists()
+    again = retraining(tolerance=LOOSE).run()
+    assert weights(again) == weights(first)
+    assert again.description == first.description
