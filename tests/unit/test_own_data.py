@@ -236,7 +236,7 @@ def test_strings_of_a_file_reach_a_model_of_ones_own(tmp_path):
     "returned",
     [
         "(x[:30], y[:30], w[:30]), (x[30:], y[30:], w[30:])",
-        "{name + part: rows[cut] for part, cut in (('_train', slice(0, 30)), ('_test', slice(30, 40))) for name, rows in (('x', x), ('y', y), ('sample_weight', w))}",
+        "{f'{name}_{part}': rows[cut] for part, cut in cuts.items() for name, rows in columns.items()}",
         "rows(0, 30).batch(7), rows(30, 40).batch(7)",
         "rows(0, 30), rows(30, 40)",
         "{'train': rows(0, 30).batch(10, drop_remainder=True), 'test': rows(30, 40).batch(4)}",
@@ -248,6 +248,8 @@ def test_rows_may_have_weights(load, returned, own_model):
     dataset = load(
         f"""
         w = np.arange(40) / 10
+        columns = {{"x": x, "y": y, "sample_weight": w}}
+        cuts = {{"train": slice(0, 30), "test": slice(30, 40)}}
 
         def rows(start, stop):
             import tensorflow as tf
