@@ -27,6 +27,7 @@ from job.seeds import derive_seed
 from job.signals import pausing_by_itself
 from job.spec import RetrainSpec
 from job.spec.sections import WeightedObjective
+from job.training.averaging import take_averages
 from job.training.building import build_model, own_fit
 from job.training.checkpoint import CheckpointError, best_checkpoint, last_checkpoint, restore_checkpoint
 from job.training.compilation import CompileMode
@@ -372,6 +373,7 @@ class Retraining:
             lineage.run()
         # The finished model's checkpoint stays, for a start that is left while it publishes.
         core = self._restored(last_checkpoint(self.checkpoints, name), seed, train)
+        take_averages(core)
         return core, dict(lineage.execution().epochs[-1])
 
     def _restored(self, path: Path, seed: int, rows: DeviceRows) -> keras.Model:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from job.seeds import derive_seed
+from job.training.averaging import averaged
 from job.training.compilation import CompileMode, choose_compilation
 from job.training.device import device_kind
 from job.training.pace import Pace
@@ -143,7 +144,8 @@ class CompiledEpochs:
         if loop is None or rows is None:
             return {}
         self.model.reset_metrics()
-        logs = scalar_metrics(loop.run(loop.prepare(rows.in_order(np.arange(rows.count))), 0, loop.steps))
+        with averaged(self.model):
+            logs = scalar_metrics(loop.run(loop.prepare(rows.in_order(np.arange(rows.count))), 0, loop.steps))
         return {f"val_{name}": value for name, value in logs.items()}
 
 

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from job.training.averaging import averaged, weights_kept
 from job.training.epochs import build_variables, epoch_order, scalar_metrics
 from job.training.own_fit import FitResult, OwnFit, Stretch
 from job.training.rows import DeviceRows, Nested, gathered
@@ -83,7 +84,7 @@ class FitEpochs:
         settings: dict[str, Any] = {"epochs": 1, "shuffle": False, "verbose": 0}
         if between is not None:
             settings["callbacks"] = [_Between(between, first_step)]
-        with _metrics_going_on(self.model) if first_step else nullcontext():
+        with _metrics_going_on(self.model) if first_step else nullcontext(), weights_kept(self.model):
             result = self.model.fit(batches, **settings)
         return _last_metrics(result)
 
@@ -105,7 +106,8 @@ class FitEpochs:
         rows = self._validation
         order = WindowOrder(self._shape_of(rows)) if self._streamed else np.arange(rows.count)
         batches = self._batches(rows, order)
-        logs = scalar_metrics(self.model.evaluate(batches, verbose=0, return_dict=True))
+        with averaged(self.model):
+            logs = scalar_metrics(self.model.evaluate(batches, verbose=0, return_dict=True))
         return {f"val_{name}": value for name, value in logs.items()}
 
 

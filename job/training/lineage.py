@@ -12,6 +12,7 @@ import keras
 
 from job.logs import get_logger
 from job.records import Execution, TrialRequest
+from job.training.averaging import averaged, averages
 from job.training.building import build_model, own_fit
 from job.training.checkpoint import (
     Checkpoint,
@@ -73,6 +74,8 @@ class Lineage:
         self.state = LineageState(epoch=0, identity=identity_of(self.seed, request.hyperparameters))
         self.epochs: list[dict[str, float]] = []
         self.best: Checkpoint | None = None
+        # Whether the best epoch's weights are averages, other than those to go on from.
+        self._is_averaged = False
         self.last: Checkpoint | None = None
         self.started = started
 
@@ -294,7 +297,9 @@ class Lineage:
         if better(score, self.state.best_score, direction):
             self.state = replace(self.state, best_score=score, best_epoch=self.state.epoch)
             if self._keeps_best:
-                self.best = take_checkpoint(model, self.state)
+                with averaged(model):
+                    self.best = take_checkpoint(model, self.state)
+                self._is_averaged = averages(model)
                 progress.new_best(self.best)
 
     def _check_finite(self, logs: dict[str, float]) -> None:
@@ -315,7 +320,8 @@ class Lineage:
         """
         folder = self.setting.checkpoints
         last, best = (kind(folder, self.name) for kind in (last_checkpoint, best_checkpoint))
-        if self.best is not None and self.last is not None and self.best.state.epoch == self.last.state.epoch:
+        same = self.best is not None and self.last is not None and self.best.state.epoch == self.last.state.epoch
+        if same and not self._is_averaged and self.last is not None:
             # They are of the same epoch: one file is enough.
             self.last.write(best)
             share_checkpoint(best, last)

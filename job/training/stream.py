@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from job.training.averaging import averaged
 from job.training.epochs import build_variables, overrides, scalar_metrics
 from job.training.pace import Pace
 from job.training.rows import DeviceRows, Nested
@@ -61,7 +62,8 @@ class StreamedEpochs:
         if self._validation is None:
             return {}
         self.model.reset_metrics()
-        logs = self._validation.run(WindowOrder(self._validation.shape), 0, Pace(), None)
+        with averaged(self.model):
+            logs = self._validation.run(WindowOrder(self._validation.shape), 0, Pace(), None)
         return {f"val_{name}": value for name, value in logs.items()}
 
 
