@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from job import layout
 from job.data import Dataset
-from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.models import signature_of
 from job.models.answers import OutputKind, output_kind_of
@@ -62,10 +61,9 @@ class RunResults:
 
 def write_artifacts(results: RunResults, publication: Publication, scratch: Path) -> None:
     """Write everything but the summary and the manifest, the model first."""
-    model_file = scratch / "model.keras"
-    with clear_disk_errors(model_file):
-        results.trained.model.save(model_file)
-    publication.write_file(layout.MODEL_KERAS, model_file)
+    if results.trained.file is None:
+        raise RuntimeError("only a model that was proved is published")
+    publication.write_file(layout.MODEL_KERAS, results.trained.file)
     if results.exported is not None:
         for export in results.exports:
             for name, path in results.exported.files(export):
@@ -83,7 +81,8 @@ def write_artifacts(results: RunResults, publication: Publication, scratch: Path
 def write_summary(results: RunResults, publication: Publication, seconds: Mapping[str, float]) -> None:
     """Write the page for people."""
     manifest = manifest_of(results, publication, seconds)
-    text = summary_of(manifest, results.search.trials, publication.url(layout.MODEL_KERAS), results.sensitivity)
+    url, notes = publication.url(layout.MODEL_KERAS), results.dataset.notes
+    text = summary_of(manifest, results.search.trials, url, results.sensitivity, notes)
     publication.write(layout.SUMMARY, text.encode())
 
 
@@ -112,6 +111,7 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         artifacts=dict(sorted(publication.artifacts.items())),
         artifacts_prefix=publication.prefix,
         exports=results.exports,
+        needs_code=results.trained.needs_code,
     )
 
 
@@ -149,6 +149,6 @@ def _metrics(results: RunResults) -> dict[str, object]:
         "validation": validation_scores(results.search),
         **({"validation_deviation": deviations} if deviations else {}),
         "best_trial": results.search.best.trial_id,
-        "data": results.dataset.profile(),
+        "data": {**results.dataset.profile(), "notes": results.dataset.notes},
         **({"sensitivity": effects} if effects else {}),
     }

@@ -2,9 +2,8 @@
 
 import functools
 import math
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -13,30 +12,27 @@ from job.data import Dataset
 from job.errors import SearchFailedError
 from job.logs import get_logger
 from job.models import Span, TunableModel, publishable_model
-from job.records import ExecutionBest, PublishedModel, SearchResult, TrialRecord, execution_bests
+from job.records import ExecutionBest, PublishedModel, RetrainAttempt, SearchResult, TrialRecord, execution_bests
 from job.search.oracle import Address
 from job.seeds import derive_seed
 from job.signals import pausing_by_itself
 from job.spec import RetrainSpec
 from job.spec.sections import WeightedObjective
 from job.training.building import build_model, own_fit
-from job.training.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    LineageState,
-    best_checkpoint,
-    identity_of,
-    last_checkpoint,
-    restore_checkpoint,
-    take_checkpoint,
-)
+from job.training.checkpoint import best_checkpoint, identity_of, last_checkpoint, restore_checkpoint
 from job.training.compilation import CompileMode
-from job.training.engine import Epochs, Precision, computing_in, open_engine
+from job.training.engine import Precision, computing_in, open_engine
+from job.training.epochs import build_variables
+from job.training.fit import scores_on
 from job.training.objective import with_objective
 from job.training.progress import ProgressFiles
 from job.training.rows import DeviceRows, place_rows
 from job.training.stopping import better
+from job.training.straight import Length, StraightTraining
 from job.training.trial_setting import ExecutionPlace
+
+# Equal scores, computed over other batches, differ in the last bits.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +41,15 @@ class TrainedModel:
 
     Attributes:
         core: what was trained, on prepared rows; the same weights.
+        file: where it is saved, once it is proved to answer alike; `model` is then what was loaded from there.
+        needs_code: whether it loads only with the user's code.
     """
 
     model: keras.Model
     description: PublishedModel
     core: keras.Model | None = None
+    file: Path | None = None
+    needs_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Retraining:
         Raises:
             SearchFailedError: no candidate can be used: every retraining diverged.
         """
-        candidate = self._best_of_candidates() if self.spec.on == "train" else self._train_on_all()
+        candidate = self._best_of_candidates() if self.spec.on == "train" else self._on_all_rows()
         model = publishable_model(candidate.core, self.dataset.preparation, self.hypermodel.custom_objects())
         return TrainedModel(model, candidate.description, candidate.core)
 
@@ -100,32 +100,85 @@ class Retraining:
     def _best(self) -> TrialRecord:
         return self.result.best
 
-    @property
-    def _epochs(self) -> int:
-        if self.spec.epochs != "auto":
-            return self.spec.epochs
-        return self._best.best_epoch or self._best.to_epoch
+    def _on_all_rows(self) -> _Candidate:
+        """The first retrained model that is not worse than the search's own, on rows that both know; else that one.
 
-    def _train_on_all(self) -> _Candidate:
-        dataset = self.dataset
-        rows = place_rows(dataset.files.open(), class_weight=self.class_weight)
-        seed = derive_seed(self.seed, "retrain", 0)
-        core, logs = self._train("retrain-0", seed, rows, None)
-        if not math.isfinite(logs["loss"]):
-            raise SearchFailedError(
-                f"the retrained model diverged: loss is {logs['loss']} after {self._epochs} epochs",
-                advice="retrain.on: train publishes the search's own best model instead",
-            )
-        return _Candidate(
-            core,
-            PublishedModel(
+        A model that is trained from another start for a few steps may end anywhere: the first attempt starts from the
+        winner's own seed. Each takes as many steps as the winner had taken at its best.
+        """
+        files = self.dataset.files
+        everything = place_rows(files.open(), class_weight=self.class_weight)
+        train = place_rows(files.open_train())
+        validation = place_rows(files.open_validation()) if self.dataset.validation.rows else None
+        winner = None if validation is None else self._search_best(train, validation)
+        known = self._known_scores(None if winner is None else winner.core, train, validation)
+        attempts: list[RetrainAttempt] = []
+        usable: list[_Candidate] = []
+        for number in range(self.spec.attempts):
+            seed = self._winner_seed if number == 0 else derive_seed(self.seed, "retrain", number)
+            core, logs = self._train(f"retrain-{number}", seed, everything, validation or everything)
+            scores = self._known_scores(core, train, validation)
+            is_finite = all(map(math.isfinite, logs.values()))
+            problem = self._shortfall(scores, known) if is_finite else "it diverged"
+            attempts.append(RetrainAttempt(seed=seed, problem=problem, **scores.named))
+            get_logger().info("retrained", attempt=number + 1, seed=seed, problem=problem, **scores.named)
+            description = PublishedModel(
                 origin="retrain",
                 trained_on="train_and_validation",
                 seed=seed,
-                epochs=self._epochs,
+                epochs=self._length(everything.count).epochs,
+                steps=self._length(everything.count).steps,
                 validation_score=None,
-            ),
+                attempts=tuple(attempts),
+            )
+            if problem is None:
+                return _Candidate(core, description)
+            if is_finite:
+                usable.append(_Candidate(core, description))
+        if winner is None:
+            return self._least_bad(usable, attempts)
+        get_logger().warning("no retrained model is as good as the search's own, which is published")
+        return _Candidate(winner.core, winner.description.model_copy(update={"attempts": tuple(attempts)}))
+
+    def _least_bad(self, usable: Sequence[_Candidate], attempts: Sequence[RetrainAttempt]) -> _Candidate:
+        """Of folds no model of the search's own can be published: each has seen other rows."""
+        if not usable:
+            raise SearchFailedError(f"every retrained model diverged, {len(attempts)} of them")
+        get_logger().warning("no retrained model is as good as the search's own scores; the first is published")
+        return _Candidate(usable[0].core, usable[0].description.model_copy(update={"attempts": tuple(attempts)}))
+
+    def _known_scores(
+        self, core: keras.Model | None, train: DeviceRows, validation: DeviceRows | None
+    ) -> "_KnownScores":
+        """The objective of a model on the rows that the search knows; without a model what the search says."""
+        if core is None:
+            return _KnownScores(None, self._best.score)
+        size = self.hypermodel.batch_size(self._best.hyperparameters)
+        return _KnownScores(
+            self._score(scores_on(core, train, size)),
+            self._score(scores_on(core, train if validation is None else validation, size)),
         )
+
+    def _score(self, logs: Mapping[str, float]) -> float | None:
+        try:
+            return with_objective(logs, self.terms).get(self.result.totals.objective)
+        except ValueError:
+            return None
+
+    def _shortfall(self, found: "_KnownScores", known: "_KnownScores") -> str | None:
+        """Where a model is worse than the search's own by more than `retrain.tolerance`, in words; None if nowhere."""
+        sign = -1.0 if self.result.totals.direction == "max" else 1.0
+        for rows, score, wanted in (
+            ("training", found.training, known.training),
+            ("validation", found.validation, known.validation),
+        ):
+            if score is None or wanted is None:
+                continue
+            worse = sign * (score - wanted)
+            if not worse <= self.spec.tolerance * abs(wanted) + _ROUNDING:
+                objective = self.result.totals.objective.removeprefix("val_")
+                return f"{objective} of the {rows} rows is {score:.6g}, and was {wanted:.6g} in the search"
+        return None
 
     def _best_of_candidates(self) -> _Candidate:
         chosen: _Candidate | None = None
@@ -144,7 +197,7 @@ class Retraining:
         return chosen
 
     def _candidates(self) -> Iterator[_Candidate]:
-        """The search's own best model, where its checkpoint is at hand, then one per fresh seed.
+        """The search's own best model, then one per fresh seed.
 
         Of several executions it is the best one's.
         """
@@ -162,46 +215,79 @@ class Retraining:
                     origin="retrain",
                     trained_on="train",
                     seed=seed,
-                    epochs=self._epochs,
+                    epochs=self._length(train.count).epochs,
+                    steps=self._length(train.count).steps,
                     validation_score=None if diverged else logs[self.result.totals.objective],
                 ),
             )
 
     def _search_best(self, train: DeviceRows, validation: DeviceRows) -> _Candidate:
-        best = self._best
-        address = Address(best.iteration, best.bracket, best.index, best.rung)
-        execution = self._best_execution()
-        place = ExecutionPlace(execution.index, execution.fold, is_only=len(best.executions) == 1)
-        seed = place.seed(address.lineage_seed(self.seed))
+        best, execution = self._best, self._best_execution
+        place = self._winner_place
         path = best_checkpoint(self.checkpoints, place.name(best.trial_id))
-        epochs = execution.epoch
+        size = self.hypermodel.batch_size(best.hyperparameters)
         if path.exists():
             with computing_in(self.precision):
-                core = build_model(self.hypermodel, best.hyperparameters, seed)
+                core = build_model(self.hypermodel, best.hyperparameters, self._winner_seed)
+                # Some have their variables from their first call on.
+                build_variables(core, train, size)
             restore_checkpoint(path, core)
         else:
             # Resumed on another disk: the lineage is a function of its seed, so training it anew gives its weights.
-            core, _ = self._train("retrain-best", seed, train, validation, epochs)
+            core, _ = self._train("retrain-best", self._winner_seed, train, validation, execution.epoch)
         return _Candidate(
             core,
             PublishedModel(
-                origin="search", trained_on="train", seed=seed, epochs=epochs, validation_score=execution.score
+                origin="search",
+                trained_on="train",
+                seed=self._winner_seed,
+                epochs=execution.epoch,
+                steps=execution.epoch * _steps(train.count, size),
+                validation_score=execution.score,
             ),
         )
 
+    @property
     def _best_execution(self) -> ExecutionBest:
         totals = self.result.totals
         bests = execution_bests(self.result.trials, self._best, totals.objective, totals.direction)
         sign = -1.0 if totals.direction == "max" else 1.0
         return min(bests, key=lambda one: sign * one.score)
 
+    @property
+    def _winner_place(self) -> ExecutionPlace:
+        execution = self._best_execution
+        return ExecutionPlace(execution.index, execution.fold, is_only=len(self._best.executions) == 1)
+
+    @property
+    def _winner_seed(self) -> int:
+        best = self._best
+        address = Address(best.iteration, best.bracket, best.index, best.rung)
+        return self._winner_place.seed(address.lineage_seed(self.seed))
+
+    def _length(self, rows: int, of_the_search: int | None = None) -> Length:
+        """How long to train on so many rows: as many steps as the winner had taken, or the epochs that are asked for.
+
+        Args:
+            rows: to train on.
+            of_the_search: epochs of the search's own training, which is to be repeated.
+        """
+        size = self.hypermodel.batch_size(self._best.hyperparameters)
+        per_epoch = _steps(rows, size)
+        if of_the_search is not None:
+            return Length(of_the_search * per_epoch, per_epoch)
+        if self.spec.epochs != "auto":
+            return Length(self.spec.epochs * per_epoch, per_epoch)
+        epochs = self._best.best_epoch or self._best.to_epoch
+        return Length(epochs * _steps(self.dataset.files.rows_per_training, size), per_epoch)
+
     def _train(
-        self, name: str, seed: int, train: DeviceRows, validation: DeviceRows | None, epochs: int | None = None
+        self, name: str, seed: int, train: DeviceRows, validation: DeviceRows, epochs: int | None = None
     ) -> tuple[keras.Model, dict[str, float]]:
+        """Train a model to its end; with what its last epoch logged, the objective included."""
         values = self._best.hyperparameters
-        hypermodel = self.hypermodel.scheduled_over(Span(train.count, self._schedule_epochs(epochs)))
         engine = open_engine(
-            functools.partial(build_model, hypermodel, values, seed),
+            functools.partial(build_model, self._scheduled(train.count, epochs), values, seed),
             train,
             validation,
             self.hypermodel.batch_size(values),
@@ -209,56 +295,37 @@ class Retraining:
             precision=self.precision,
             own_fit=own_fit(self.hypermodel, values),
         )
+        training = StraightTraining(engine, seed, identity_of(seed, values), self._length(train.count, epochs))
         with pausing_by_itself(), self._progress_files(name) as progress:
-            logs = self._go_on(engine, seed, epochs or self._epochs, progress)
-        # Without rows to validate on nothing is decided.
-        return engine.model, logs if validation is None else with_objective(logs, self.terms)
+            logs = training.run(progress)
+        if "" in logs:
+            logs[self.result.totals.objective] = logs.pop("")
+        deciding = {term.name for term in self.terms} or {self.result.totals.objective}
+        if not deciding <= logs.keys():
+            logs = {**engine.validate(), **logs}
+        return engine.model, with_objective(logs, self.terms)
 
-    def _schedule_epochs(self, of_the_search: int | None) -> int:
-        """What was best in the search is trained as it was there, also where it had not come to the schedule's end."""
-        if of_the_search is not None or self.spec.epochs == "auto":
-            return self.schedule_epochs
-        return self.spec.epochs
+    def _scheduled(self, rows: int, of_the_search: int | None) -> TunableModel:
+        """The model with its learning-rate schedules over the steps of the search, whichever rows it is trained on."""
+        if of_the_search is None and self.spec.epochs != "auto":
+            return self.hypermodel.scheduled_over(Span(rows, self.spec.epochs))
+        return self.hypermodel.scheduled_over(Span(self.dataset.files.rows_per_training, self.schedule_epochs))
 
     def _progress_files(self, name: str) -> ProgressFiles:
         return ProgressFiles(last_checkpoint(self.checkpoints, name), None, self.checkpoint_interval)
 
-    def _go_on(self, engine: Epochs, seed: int, epochs: int, progress: ProgressFiles) -> dict[str, float]:
-        """Train to the end, from where an earlier start of this run was left; the last epoch's metrics.
 
-        The finished model's checkpoint stays, for a start that is left while it publishes.
-        """
-        state = self._restored(progress.last, engine.model, identity_of(seed, self._best.hyperparameters))
+@dataclass(frozen=True, slots=True)
+class _KnownScores:
+    """The objective on the rows that the search knows; None where the model does not log it."""
 
-        def checkpoint(step: int = 0) -> Checkpoint:
-            return take_checkpoint(engine.model, replace(state, step=step))
+    training: float | None
+    validation: float | None
 
-        while state.epoch < epochs:
-            started = time.monotonic()
-            logs = engine.train(
-                engine.order(seed, state.epoch),
-                first_step=state.step,
-                between=lambda step: progress.pause_point(lambda: checkpoint(step)),
-            )
-            logs |= engine.validate()
-            seconds = round(time.monotonic() - started, 3)
-            state = replace(state, epoch=state.epoch + 1, step=0, logs=(logs,))
-            get_logger().info("epoch finished", epoch=state.epoch, seconds=seconds, **logs)
-            progress.pause_point(checkpoint)
-        finished = checkpoint()
-        progress.write_behind(lambda: finished.write(progress.last))
-        progress.finish()
-        return dict(state.logs[-1])
+    @property
+    def named(self) -> dict[str, float | None]:
+        return {"training_score": self.training, "validation_score": self.validation}
 
-    @staticmethod
-    def _restored(path: Path, model: keras.Model, identity: str) -> LineageState:
-        fresh = LineageState(epoch=0, identity=identity)
-        if not path.exists():
-            return fresh
-        try:
-            state = restore_checkpoint(path, model, identity)
-        except CheckpointError as error:
-            get_logger().warning("checkpoint not used", reason=str(error))
-            return fresh
-        get_logger().info("retraining goes on", epoch=state.epoch, step=state.step)
-        return state
+
+def _steps(rows: int, batch_size: int) -> int:
+    return -(-rows // batch_size)

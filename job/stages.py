@@ -8,17 +8,22 @@ import hashlib
 import platform
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras
 import keras_tuner
+import numpy as np
 
 from job.data import Dataset
+from job.data.nested import map_leaves, row_count
 from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.evaluation import evaluate as evaluate_model
 from job.layout import is_variation
+from job.logs import get_logger
 from job.models import TunableModel
 from job.progress import SearchDisplay
 from job.records import (
@@ -57,6 +62,7 @@ __all__ = [
     "lineage_of",
     "may_export",
     "progress_of",
+    "prove",
     "retrain",
     "search",
     "sensitivity",
@@ -65,6 +71,8 @@ __all__ = [
 ]
 
 # What a model's numbers depend on, by distribution name; a GPU build is called tensorflow, a CPU build tensorflow-cpu.
+# Rows of the test split that the published file is compared on.
+_PROVED_ROWS = 256
 _VERSIONED = ("keras", "keras-tuner", "numpy", "scikit-learn", "tensorflow", "tensorflow-cpu")
 
 
@@ -197,7 +205,27 @@ def export(spec: JobSpec, trained: TrainedModel, dataset: Dataset, folder: Path)
     from job.export.stages import export_published  # noqa: PLC0415 - likewise
 
     with clear_disk_errors(folder):
-        return export_published(trained.model, dataset, spec.export, folder)
+        return export_published(trained.model, dataset, spec.export, folder, needs_code=trained.needs_code)
+
+
+def prove(plan: TrialPlan, trained: TrainedModel, dataset: Dataset, folder: Path) -> TrainedModel:
+    """Save the model to publish, and go on with what a reader would load; see `job.export.proof`.
+
+    Raises:
+        ModelCodeError: the file does not load, or answers otherwise than the model that was trained.
+    """
+    from job.export.proof import Published, prove  # noqa: PLC0415 - subprocesses and comparisons, for this stage alone
+
+    file = folder / "model.keras"
+    core = trained.model if trained.core is None else trained.core
+    rows = map_leaves(lambda leaf: np.array(leaf[:_PROVED_ROWS]), dataset.test.x)
+    objects = dict(plan.hypermodel().custom_objects())
+    with clear_disk_errors(file):
+        needs_code = prove([Published(trained.model, core, file)], dataset.preparation, rows, plan.code, folder)
+    with keras.saving.custom_object_scope(objects if needs_code else {}):
+        model = keras.saving.load_model(file, safe_mode=not needs_code)
+    get_logger().info("model proved", rows=row_count(rows), needs_code=needs_code)
+    return replace(trained, model=model, file=file, needs_code=needs_code)
 
 
 def evaluate(plan: TrialPlan, trained: TrainedModel, dataset: Dataset) -> Evaluation:

@@ -43,20 +43,31 @@ def try_exports(  # noqa: PLR0913 - what a model is made of, and where to try it
     with computing_in(precision):
         core = build_model(hypermodel, hyperparameters, seed=0)
     model = publishable_model(core, dataset.preparation, hypermodel.custom_objects())
-    _export(model, asked, dataset.train.x, folder, "tried before the search, with default hyperparameters")
+    formats = formats_of(asked, model)
+    _export(model, formats, asked, dataset.train.x, folder, "tried before the search, with default hyperparameters")
 
 
-def export_published(model: keras.Model, dataset: Dataset, asked: Sequence[ExportFormat], folder: Path) -> Exported:
+def export_published(
+    model: keras.Model, dataset: Dataset, asked: Sequence[ExportFormat], folder: Path, *, needs_code: bool = False
+) -> Exported:
     """Export the model that is published, and compare predictions on rows of the test split.
 
     Raises:
         SpecError: a format cannot hold the model, or predicts otherwise.
     """
-    return _export(model, asked, dataset.test.x, folder, "the trained model")
+    return _export(
+        model, formats_of(asked, model, known=needs_code), asked, dataset.test.x, folder, "the trained model"
+    )
 
 
-def _export(model: keras.Model, asked: Sequence[ExportFormat], x: Nested, folder: Path, when: str) -> Exported:
-    formats = formats_of(asked, model)
+def _export(  # noqa: PLR0913, PLR0917 - a model, formats, rows, a place and a word for messages
+    model: keras.Model,
+    formats: Sequence[ExportFormat],
+    asked: Sequence[ExportFormat],
+    x: Nested,
+    folder: Path,
+    when: str,
+) -> Exported:
     if not formats:
         return Exported((), (), folder)
     exported = export_model(model, formats, x, folder)

@@ -95,18 +95,31 @@ class Lineage(Record):
     seed: int
 
 
+class RetrainAttempt(Record):
+    """A retraining: its seed, the objective on the rows that the search knows, and why it was passed over."""
+
+    seed: int
+    training_score: float | None
+    validation_score: float | None
+    problem: str | None
+
+
 class PublishedModel(Record):
     """Which of the candidates was published.
 
     `origin` is `retrain` or `search`; `seed` initialised its weights; `epochs` trained it; `validation_score` is
-    None for a model that was trained on the validation split too.
+    None for a model that was trained on the validation split too. `steps`: how many it took, `epochs` rounded up.
+    `attempts`: the retrainings on all rows, in order; where none was as good as the search's own model, that is
+    published.
     """
 
     origin: Literal["retrain", "search"]
     trained_on: Literal["train", "train_and_validation"]
     seed: int
     epochs: int
+    steps: int | None = None
     validation_score: float | None
+    attempts: tuple[RetrainAttempt, ...] = ()
 
 
 class Scores(Record):
@@ -126,7 +139,8 @@ class Manifest(Record):
 
     `seconds` has one entry per stage and `total`; `artifacts` maps keys relative to the run. `artifacts_prefix` stands
     before the names of all artifacts but the log's, where the server ignores conditional writes; it is empty otherwise.
-    `exports`: the formats that the model was published in besides `model.keras`.
+    `exports`: the formats that the model was published in besides `model.keras`. `needs_code`: whether that one loads
+    only with the user's own code at hand; then there is a SavedModel, which does without.
     """
 
     schema_version: Literal[1] = 1
@@ -148,6 +162,7 @@ class Manifest(Record):
     artifacts: dict[str, Artifact]
     artifacts_prefix: str = ""
     exports: tuple[Export, ...] = ()
+    needs_code: bool = False
 
 
 class Failure(Record):

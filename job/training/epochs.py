@@ -18,7 +18,7 @@ from job.seeds import derive_seed
 from job.training.compilation import CompileMode, choose_compilation
 from job.training.device import device_kind
 from job.training.pace import Pace
-from job.training.rows import DeviceRows
+from job.training.rows import DeviceRows, gathered
 from job.training.updates import compiled_update
 
 __all__ = ["CompiledEpochs", "DeviceRows", "build_variables", "epoch_order", "overrides", "scalar_metrics"]
@@ -49,7 +49,7 @@ def build_variables(model: keras.Model, rows: DeviceRows, batch_size: int) -> No
     sample = slice(0, min(batch_size, rows.count))
     # Without targets only a step of the model's own knows the loss: there is nothing to build it from.
     if rows.y is not None or not model.built:
-        batch = rows.batch(lambda leaf, chosen: leaf[chosen], sample)
+        batch = rows.batch(gathered, sample)
         model._symbolic_build(data_batch=batch)  # noqa: SLF001 - see above
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
@@ -110,6 +110,7 @@ class CompiledEpochs:
         order: npt.NDArray[np.int64],
         *,
         first_step: int = 0,
+        stop_before: int | None = None,
         between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
         """Train one epoch over the rows in this order, which names each row once; the metrics as `fit` logs them.
@@ -117,12 +118,13 @@ class CompiledEpochs:
         Args:
             order: places among the rows, each once.
             first_step: where an epoch that was begun goes on; the model's metrics are then as they were left.
+            stop_before: ends the epoch before this step; None takes all.
             between: called every now and then with the number of steps done, the metrics in the model. What it
                 raises ends the epoch there.
         """
         if first_step == 0:
             self.model.reset_metrics()
-        steps = self._train.steps
+        steps = self._train.steps if stop_before is None else min(stop_before, self._train.steps)
         tensor = self._train.prepare(self._train_rows.in_order(order))
         logs: dict[str, Any] = {}
         step = first_step

@@ -26,7 +26,9 @@ from job.training.checkpoint import (
     take_checkpoint,
 )
 from job.training.engine import Epochs, open_engine
-from job.training.objective import with_objective
+from job.training.fit import FitEpochs
+from job.training.objective import completed, with_objective
+from job.training.own_fit import Stretch
 from job.training.progress import ProgressFiles
 from job.training.rows import DeviceRows
 from job.training.stopping import better
@@ -132,6 +134,8 @@ class Lineage:
         callbacks.on_train_begin()
         logs: dict[str, float] = {}
         with EpochSummaries(setting.tensorboard, self.name) as summaries:
+            if isinstance(engine, FitEpochs) and engine.has_own_fit:
+                logs = self._train_stretch(engine, progress, summaries)
             while self.state.epoch < request.to_epoch and not self.state.stopped:
                 self._check_time()
                 logs = self._train_epoch(engine, callbacks, progress)
@@ -211,12 +215,59 @@ class Lineage:
         # `fit` clears it when it begins; a callback sets it below.
         engine.model.stop_training = False
         callbacks.on_epoch_end(epoch, dict(logs))
-        self.state = replace(self.state, epoch=epoch + 1, step=0, stopped=bool(engine.model.stop_training))
+        self._epoch_ended(logs, seconds, stopped=bool(engine.model.stop_training))
+        self._take_score(self._score_of(logs), engine.model, progress)
+        return logs
+
+    def _epoch_ended(self, logs: dict[str, float], seconds: float, *, stopped: bool = False) -> None:
+        epoch = self.state.epoch
+        self.state = replace(self.state, epoch=epoch + 1, step=0, stopped=stopped)
         if epoch >= self.request.from_epoch:
             self.epochs.append(logs)
         get_logger().info("epoch finished", epoch=epoch + 1, seconds=seconds, **logs)
         self._check_finite(logs)
-        self._take_score(self._score_of(logs), engine.model, progress)
+
+    def _train_stretch(self, engine: FitEpochs, progress: ProgressFiles, summaries: EpochSummaries) -> dict[str, float]:
+        """Have the user's own `fit` train all epochs that are left, in one call; see `job.training.own_fit`.
+
+        An epoch that it reports is scored at once, where the objective is among its metrics. What the call returns
+        counts for its last epoch.
+        """
+        started = time.monotonic()
+        request, scored_until = self.request, self.state.epoch
+        logs: dict[str, float] = {}
+
+        def after_epoch(reported: dict[str, float]) -> None:
+            nonlocal logs, scored_until, started
+            if self.state.epoch >= request.to_epoch:
+                return
+            self._check_time()
+            logs = completed(reported, self.setting, engine)
+            self._epoch_ended(logs, round(time.monotonic() - started, 3))
+            started = time.monotonic()
+            summaries.write(self.state.epoch, logs)
+            if self.setting.objective in logs:
+                scored_until = self.state.epoch
+                self._take_score(logs[self.setting.objective], engine.model, progress)
+            progress.pause_point(lambda: self._checkpoint(engine.model))
+
+        result = engine.train_stretch(Stretch(self.seed, self.state.epoch, request.to_epoch, after_epoch))
+        for told in result.logs if result.reported == 0 else ():
+            after_epoch(told)
+        returned = result.logs[-1] if result.logs else {}
+        if result.number is not None:
+            returned = {self.setting.objective: result.number}
+        stopped = bool(engine.model.stop_training)
+        logs = completed(logs | returned, self.setting, engine)
+        while self.state.epoch < request.to_epoch and not stopped:
+            # It reports fewer epochs than it was asked for: what it came to is known of the last.
+            self._epoch_ended(logs, 0.0)
+        self.state = replace(self.state, stopped=stopped)
+        if scored_until < self.state.epoch or result.number is not None:
+            if self.epochs:
+                self.epochs[-1] = logs
+            self._check_finite(logs)
+            self._take_score(self._score_of(logs), engine.model, progress)
         return logs
 
     def _score_of(self, logs: dict[str, float]) -> float:

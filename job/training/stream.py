@@ -44,12 +44,17 @@ class StreamedEpochs:
         return WindowOrder(self._train.shape, seed, epoch)
 
     def train(
-        self, order: WindowOrder, *, first_step: int = 0, between: Callable[[int], None] | None = None
+        self,
+        order: WindowOrder,
+        *,
+        first_step: int = 0,
+        stop_before: int | None = None,
+        between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
         """Train one epoch over the rows in this order; the metrics as `fit` logs them. See CompiledEpochs."""
         if first_step == 0:
             self.model.reset_metrics()
-        return self._train.run(order, first_step, self._pace, between)
+        return self._train.run(order, first_step, self._pace, between, stop_before)
 
     def validate(self) -> dict[str, float]:
         """Metrics over the validation rows, named `val_…`; empty without validation rows."""
@@ -71,15 +76,23 @@ class _Windows:
         self._graph = _trace(model, step_name, host, batch_size)
 
     def run(
-        self, order: WindowOrder, first_step: int, pace: Pace, between: Callable[[int], None] | None
+        self,
+        order: WindowOrder,
+        first_step: int,
+        pace: Pace,
+        between: Callable[[int], None] | None,
+        stop_before: int | None = None,
     ) -> dict[str, float]:
-        """Take the steps from `first_step` on; `between` as in CompiledEpochs."""
+        """Take the steps from `first_step` on; the rest as in CompiledEpochs."""
         steps = -(-self.shape.rows // self._batch_size)
+        steps = steps if stop_before is None else min(stop_before, steps)
         steps_per_window = self.shape.window_rows // self._batch_size
         logs: dict[str, float] = {}
         for window in range(first_step // steps_per_window, self.shape.windows):
-            rows = [tf.convert_to_tensor(leaf) for leaf in keras.tree.flatten(self._reader.read(order, window))]
             start = window * steps_per_window
+            if start >= steps:
+                break
+            rows = [tf.convert_to_tensor(leaf) for leaf in keras.tree.flatten(self._reader.read(order, window))]
             step, end = max(first_step, start), min(steps, start + steps_per_window)
             while step < end:
                 until = end if between is None else min(end, step + pace.steps)

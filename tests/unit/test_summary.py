@@ -248,3 +248,11 @@ def test_sensitivity_that_there_was_no_time_for_says_so():
     cut = SENSITIVITY.model_copy(update={"note": "limits.timeout left no time for 2 of 5 variations"})
     text = summary_of(manifest(), [record(0, 0.9)], MODEL_URL, cut)
     assert "\nNot complete: limits.timeout left no time for 2 of 5 variations.\n" in text
+
+
+def test_what_the_data_was_taken_for_is_told():
+    """Every note of the data stage is in the page, and none of it is markup."""
+    text = summary_of(manifest(), [record(0, 0.9)], MODEL_URL, notes=("folders a|b are splits", "divided by 255"))
+    assert "## Data" in text
+    assert "folders a\\|b are splits" in text
+    assert "divided by 255" in text
