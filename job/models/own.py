@@ -134,6 +134,9 @@ class OwnModel(TunableModel):
                     value=hp.values.get(entry.name),
                 )
 
+    # What a `fit` of the user's own has declared when it was last called.
+    declared_in_fit: tuple[Any, ...] = ()
+
     @property
     def has_own_fit(self) -> bool:
         """Whether a `fit` of the user's own trains."""
@@ -160,6 +163,7 @@ class OwnModelWithFit(OwnModel):
         super().__init__(*arguments)
         self._own_fit = fit
         self._failed_in_fit: BaseException | None = None
+        self.declared_in_fit: tuple[Any, ...] = ()
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - KerasTuner's
         """A stretch of epochs by the user's code."""
@@ -170,6 +174,8 @@ class OwnModelWithFit(OwnModel):
         except Exception as error:
             self._failed_in_fit = error
             raise
+        finally:
+            self.declared_in_fit = tuple(hp.space)
 
     @property
     def has_own_fit(self) -> bool:

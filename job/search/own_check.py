@@ -173,7 +173,9 @@ def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples
     trying.fits(model, hp)
     tried = trying.trained(hp.values)
     report("asked for its hyperparameters")
-    found = discover(lambda more: _built(model_code, more, plan), plan.spec.space, first=hp)
+    found = discover(
+        lambda more: _built(model_code, more, plan), plan.spec.space, first=hp, of_fit=model_code.declared_in_fit
+    )
     if found.problems:
         raise SpecError(found.problems)
     _require_a_plan(plan, found.space)
