@@ -95,22 +95,42 @@ class Lineage(Record):
     seed: int
 
 
+class RowScores(Record):
+    """A model's objective on the training rows and on the validation rows; None where it has none."""
+
+    train: float | None = None
+    validation: float | None = None
+
+
 class RetrainAttempt(Record):
-    """A retraining: its seed, the objective on the rows that the search knows, and why it was passed over."""
+    """One retraining on training and validation rows.
+
+    Attributes:
+        seed: what initialised its weights.
+        steps: how many it took.
+        scores: on rows that it has seen, all of them; none where it diverged.
+        shortfall: why it was not published; None where it was.
+    """
 
     seed: int
-    training_score: float | None
-    validation_score: float | None
-    problem: str | None
+    steps: int
+    scores: RowScores = RowScores()
+    shortfall: str | None = None
 
 
 class PublishedModel(Record):
     """Which of the candidates was published.
 
-    `origin` is `retrain` or `search`; `seed` initialised its weights; `epochs` trained it; `validation_score` is
-    None for a model that was trained on the validation split too. `steps`: how many it took, `epochs` rounded up.
-    `attempts`: the retrainings on all rows, in order; where none was as good as the search's own model, that is
-    published.
+    Attributes:
+        origin: `retrain` or `search`.
+        trained_on: on which rows.
+        seed: what initialised its weights.
+        epochs: how long it was trained; with `retrain.epochs: auto` the search's epochs, which on more rows are fewer
+            passes over them.
+        steps: how many training steps that were.
+        validation_score: None for a model that was trained on the validation split too.
+        attempts: each retraining on training and validation rows, in order.
+        winner: what those were compared with: the scores of the search's own best model.
     """
 
     origin: Literal["retrain", "search"]
@@ -120,6 +140,7 @@ class PublishedModel(Record):
     steps: int | None = None
     validation_score: float | None
     attempts: tuple[RetrainAttempt, ...] = ()
+    winner: RowScores | None = None
 
 
 class Scores(Record):

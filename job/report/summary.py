@@ -103,12 +103,15 @@ def trial_row(record: TrialRecord) -> tuple[str, ...]:
 def _result(manifest: Manifest, model_url: str) -> str:
     model = manifest.model
     origin = "the retrained model" if model.origin == "retrain" else "the search's own model"
-    passed_over = [attempt.problem for attempt in model.attempts if attempt.problem is not None]
     lines = (
         f"Test split ({manifest.data.splits['test'].rows} rows, used once): {_scores(manifest.scores.test)}",
         f"Best trial: {_scores(manifest.scores.validation, manifest.scores.deviation)}",
         f"Published: {origin}, trained on {model.trained_on.replace('_', ' ')} for {model.epochs} epochs",
-        *(f"Retraining {number} passed over: {problem}" for number, problem in enumerate(passed_over, start=1)),
+        *(
+            f"Retraining {number} of {len(model.attempts)} was worse: {attempt.shortfall}"
+            for number, attempt in enumerate(model.attempts, start=1)
+            if attempt.shortfall is not None
+        ),
         f"Model: `{model_url}`",
         f"Data: `{manifest.data.source}`, {manifest.data.rows} rows, fingerprint `{manifest.data.fingerprint[:16]}`",
     )

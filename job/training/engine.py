@@ -46,7 +46,7 @@ class Epochs(Protocol):
         order: Any,  # noqa: ANN401 - see above
         *,
         first_step: int = 0,
-        stop_before: int | None = None,
+        until: int | None = None,
         between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
         """Train one epoch over the rows in this order; returns its metrics. See CompiledEpochs."""

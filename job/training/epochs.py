@@ -110,7 +110,7 @@ class CompiledEpochs:
         order: npt.NDArray[np.int64],
         *,
         first_step: int = 0,
-        stop_before: int | None = None,
+        until: int | None = None,
         between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
         """Train one epoch over the rows in this order, which names each row once; the metrics as `fit` logs them.
@@ -118,21 +118,21 @@ class CompiledEpochs:
         Args:
             order: places among the rows, each once.
             first_step: where an epoch that was begun goes on; the model's metrics are then as they were left.
-            stop_before: ends the epoch before this step; None takes all.
+            until: the step to stop before, which ends the epoch; None for all of its steps.
             between: called every now and then with the number of steps done, the metrics in the model. What it
                 raises ends the epoch there.
         """
         if first_step == 0:
             self.model.reset_metrics()
-        steps = self._train.steps if stop_before is None else min(stop_before, self._train.steps)
+        steps = self._train.steps if until is None else min(until, self._train.steps)
         tensor = self._train.prepare(self._train_rows.in_order(order))
         logs: dict[str, Any] = {}
         step = first_step
         while step < steps:
-            until = steps if between is None else min(steps, step + self._pace.steps)
-            with self._pace.timed(until - step):
-                logs = scalar_metrics(self._train.run(tensor, step, until))
-            step = until
+            stop = steps if between is None else min(steps, step + self._pace.steps)
+            with self._pace.timed(stop - step):
+                logs = scalar_metrics(self._train.run(tensor, step, stop))
+            step = stop
             if between is not None and step < steps:
                 between(step)
         return logs

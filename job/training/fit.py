@@ -63,23 +63,23 @@ class FitEpochs:
         rows: DeviceRows,
         order: npt.NDArray[np.int64] | WindowOrder,
         first_step: int = 0,
-        stop_before: int | None = None,
+        until: int | None = None,
     ) -> keras.utils.PyDataset:
         if isinstance(order, WindowOrder):
-            return _StreamedBatches(rows, order, self._batch_size, first_step, stop_before)
-        last = None if stop_before is None else stop_before * self._batch_size
-        return Batches(rows, rows.in_order(order)[first_step * self._batch_size : last], self._batch_size)
+            return _StreamedBatches(rows, order, self._batch_size, first_step, until)
+        end = None if until is None else until * self._batch_size
+        return Batches(rows, rows.in_order(order)[first_step * self._batch_size : end], self._batch_size)
 
     def train(
         self,
         order: npt.NDArray[np.int64] | WindowOrder,
         *,
         first_step: int = 0,
-        stop_before: int | None = None,
+        until: int | None = None,
         between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
         """Train one epoch over the rows in this order; returns the metrics as `fit` logs them. See CompiledEpochs."""
-        batches = self._batches(self._train, order, first_step, stop_before)
+        batches = self._batches(self._train, order, first_step, until)
         settings: dict[str, Any] = {"epochs": 1, "shuffle": False, "verbose": 0}
         if between is not None:
             settings["callbacks"] = [_Between(between, first_step)]
@@ -114,13 +114,6 @@ def _last_metrics(result: Any) -> dict[str, float]:  # noqa: ANN401 - a History,
     if not isinstance(history, Mapping):
         return {}
     return scalar_metrics({name: np.ravel(value)[-1] for name, value in history.items()})
-
-
-def scores_on(model: keras.Model, rows: DeviceRows, batch_size: int) -> dict[str, float]:
-    """Return a compiled model's metrics on rows, named `val_…` whichever rows these are."""
-    batches = Batches(rows.on_host(), rows.in_order(np.arange(rows.count)), batch_size)
-    logs = scalar_metrics(model.evaluate(batches, verbose=0, return_dict=True))
-    return {f"val_{name}": value for name, value in logs.items()}
 
 
 class _Between(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no annotations
@@ -168,19 +161,19 @@ class _StreamedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ha
     """Rows of files, a window in memory at a time: Keras asks for one batch after the other."""
 
     def __init__(
-        self, rows: DeviceRows, order: WindowOrder, batch_size: int, first_step: int, stop_before: int | None
+        self, rows: DeviceRows, order: WindowOrder, batch_size: int, first_step: int, until: int | None
     ) -> None:
         super().__init__()
         self._reader = WindowReader(rows, order.shape)
         self._order = order
         self._batch_size = batch_size
         self._first_step = first_step
-        self._stop_before = stop_before
+        self._until = until
         self._window: tuple[int, tuple[Nested, ...]] | None = None
 
     def __len__(self) -> int:
         steps = math.ceil(self._order.shape.rows / self._batch_size)
-        return min(steps, self._stop_before or steps) - self._first_step
+        return (steps if self._until is None else min(self._until, steps)) - self._first_step
 
     def __getitem__(self, number: int) -> tuple[Nested, ...]:
         window, step = divmod(self._first_step + number, self._order.shape.window_rows // self._batch_size)

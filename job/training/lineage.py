@@ -52,10 +52,21 @@ class Lineage:
         setting: what all trials share.
         place: which of its trainings.
         started: when the attempt at the trial began, by `time.monotonic`.
+        last_steps: after how many steps its last epoch ends; None for all of them. A `fit` of the user's own trains
+            whole epochs.
     """
 
-    def __init__(self, request: TrialRequest, setting: TrialSetting, place: ExecutionPlace, started: float) -> None:
+    def __init__(
+        self,
+        request: TrialRequest,
+        setting: TrialSetting,
+        place: ExecutionPlace,
+        started: float,
+        *,
+        last_steps: int | None = None,
+    ) -> None:
         self.request = request
+        self._last_steps = last_steps
         self.setting = setting
         self.place = place
         self.seed = place.seed(request.seed)
@@ -95,7 +106,7 @@ class Lineage:
     @property
     def _keeps_best(self) -> bool:
         """Models of folds are never published: each has seen other rows."""
-        return self.place.fold is None
+        return self.setting.keeps_best and self.place.fold is None
 
     def _rows(self) -> tuple[DeviceRows, DeviceRows | None]:
         setting, fold = self.setting, self.place.fold
@@ -209,7 +220,8 @@ class Lineage:
         callbacks.on_epoch_begin(epoch)
         started = time.monotonic()
         order = engine.order(self.seed, epoch)
-        logs = engine.train(order, first_step=first_step, between=between) | engine.validate()
+        until = self._last_steps if epoch + 1 == self.request.to_epoch else None
+        logs = engine.train(order, first_step=first_step, until=until, between=between) | engine.validate()
         logs = with_objective(logs, self.setting.terms)
         seconds = round(time.monotonic() - started, 3)
         # `fit` clears it when it begins; a callback sets it below.

@@ -159,6 +159,14 @@ def test_it_says_which_model_was_published(model, words):
     assert words in summary(record(0, 0.9), model=model)
 
 
+def test_it_says_which_retrainings_were_worse():
+    """Each retraining that was not published is a line, with the reason."""
+    attempts = ({"seed": 1, "steps": 6, "shortfall": "0.5 on the train rows"}, {"seed": 2, "steps": 6})
+    text = summary(record(0, 0.9), model={"attempts": attempts})
+    assert "- Retraining 1 of 2 was worse: 0.5 on the train rows" in text
+    assert "Retraining 2" not in text
+
+
 def test_what_fell_short_is_told():
     """An early stop and every shortfall of a rung are lines of the search's section."""
     shortfall = RungShortfall(iteration=0, bracket=2, rung=1, planned=4, actual=3, reason="too few completed")
