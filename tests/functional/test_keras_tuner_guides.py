@@ -270,7 +270,7 @@ def build_model(hp):
     units = hp.Int("units_1", 10, 40, step=10), hp.Int("units_2", 10, 30, step=10)
     model = keras.Sequential([layers.Input((5,)), *(layers.Dense(one) for one in units), layers.Dense(1)])
     model.compile(loss="mse")
-    if model.count_params() > 1200:
+    if model.count_params() > 600:
         raise {error}(f"Model too large! It has {{model.count_params()}} params.")
     return model
 """
