@@ -106,7 +106,7 @@ def load_dataset(
             # pyarrow takes a quarter of a second to import: only who uses it pays for it.
             from job.data.tables.loading import load_table  # noqa: PLC0415
 
-            return load_table(spec, kind, seed=seed, folder=folder, pins=pins)
+            return load_table(spec, kind, seed=seed, folder=folder, pins=pins, own_model=own_model)
         origin = _origin(spec, own_model=own_model)
         if kind == "python":
             parts = read_own_arrays(spec, folder, pins)

@@ -14,7 +14,7 @@ from job.data.as_is import AsIs, InputSpec, is_wide
 from job.data.dataset import Dataset, Split
 from job.data.folds import FoldFile, Folds, random_folds, stratified_folds, write_folds
 from job.data.inputs import check_alike
-from job.data.labels import class_codes
+from job.data.labels import class_codes, read_labels
 from job.data.nested import Nested, leaves, map_leaves
 from job.data.own_arrays import OwnPart
 from job.data.preparation import Origin, Preparation, layout_notes, pixel_hint
@@ -22,7 +22,7 @@ from job.data.row_files import RowFiles
 from job.data.source_rows import LabelledRows, Sources
 from job.data.splits import UndrawableError, draw_random, draw_stratified
 from job.data.standardisation import array_preparation
-from job.data.targets import decide_task, encode_targets, scale_notes, with_scale
+from job.data.targets import class_values, decide_task, encode_targets, scale_notes, with_scale
 from job.errors import DataError
 from job.spec import DataSpec
 from job.spec.redaction import redact_text
@@ -198,10 +198,9 @@ def _encode(
         for name, part in parts.items()
     }
     target = encoded.target
-    if is_class and not is_encoded and train.values.size == len(train.values):
-        values = np.unique(train.values)
-        if not np.array_equal(values, np.arange(len(values))):
-            target = replace(target, class_values=tuple(float(value) for value in values))
+    if is_class and not is_encoded:
+        # Of one-hot rows it is the columns that occur.
+        target = replace(target, class_values=class_values(np.unique(read_labels(train).values)))
     return target, rows, encoded.notes
 
 

@@ -121,6 +121,25 @@ def encode_targets(task: Task, train: SourceArray, others: Sequence[SourceArray 
     )
 
 
+def numbered_classes(*targets: AnyArray) -> Target | None:
+    """Return a classification by the whole numbers that targets are; None where they are no whole numbers.
+
+    Args:
+        targets: of all splits, each of shape (rows,) or (rows, 1).
+    """
+    values = np.unique(np.concatenate([np.unique(one) for one in targets]))
+    if (values != np.floor(values)).any():
+        return None
+    names = tuple(class_name(int(value)) for value in values)
+    return Target("classification", names, class_values(values))
+
+
+def class_values(values: AnyArray) -> tuple[float, ...] | None:
+    """Return what `Target.class_values` is where these are the classes' numbers, sorted."""
+    counted = np.array_equal(values, np.arange(len(values)))
+    return None if counted else tuple(float(value) for value in values)
+
+
 def _note(train: SourceArray, count: int, what: str) -> tuple[str, ...]:
     """Whole numbers may be either: the log says what they were taken for."""
     if train.values.dtype.kind == "f" and what != "classes":

@@ -119,13 +119,10 @@ def checked_plan(plan: TrialPlan, dataset: "Dataset") -> "tuple[TrialPlan, Datas
 
 def _decided(plan: TrialPlan, dataset: "Dataset", checked: CheckedModel) -> "tuple[TrialPlan, Dataset]":
     """What the model says of its task and its objective."""
-    if _follows_the_model(plan, checked):
-        from job.data.targets import with_scale  # noqa: PLC0415 - with it comes NumPy
-
-        target = with_scale(Target("regression"), dataset.train.y.reshape(-1).astype("float32"))
-        get_logger().info(
-            "task taken from the model", task="regression", reason="it has one output, and a loss of numbers"
-        )
+    target = _followed(plan, dataset, checked)
+    if target is not None:
+        reason = "a loss of numbers" if target.task == "regression" else "a loss of classes"
+        get_logger().info("task taken from the model", task=target.task, reason=f"it has {reason}")
         dataset, plan = replace(dataset, target=target), replace(plan, target=target)
     if plan.spec.search.objective == "auto":
         objective = objective_of(plan.spec.search, plan.target, built_in=False)
@@ -136,10 +133,20 @@ def _decided(plan: TrialPlan, dataset: "Dataset", checked: CheckedModel) -> "tup
     return plan, dataset
 
 
-def _follows_the_model(plan: TrialPlan, checked: CheckedModel) -> bool:
-    """Whole numbers may be classes as well as ratings: unless the spec says it, the model does."""
-    guessed = plan.spec.data.task == "auto" and plan.target.task == "classification"
-    return guessed and checked.answers == "numbers"
+def _followed(plan: TrialPlan, dataset: "Dataset", checked: CheckedModel) -> Target | None:
+    """The target as the model takes it; None where it is as it was guessed, or as the spec says it.
+
+    Whole numbers may be classes as well as ratings, few or many of them: unless the spec says it, the model does.
+    """
+    from job.data.targets import numbered_classes, with_scale  # noqa: PLC0415 - with it comes NumPy
+
+    if plan.spec.data.task != "auto":
+        return None
+    if checked.answers == "numbers" and plan.target.has_numbers:
+        return with_scale(Target("regression"), dataset.train.y.reshape(-1).astype("float32"))
+    if checked.answers == "classes" and plan.target.task == "regression":
+        return numbered_classes(dataset.train_and_validation.y, dataset.test.y)
+    return None
 
 
 def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples) -> CheckedModel:
@@ -237,7 +244,8 @@ class _Trying:
         x, *rest = self.plan.open(size).train.batch(gathered, slice(0, size))
         with computing_in(self.plan.spec.training.precision), self._blaming("called on one batch"):
             outputs = model(x, training=False)
-        problem = shape_problem(model, outputs, rest[0] if rest else None, self.plan.target)
+        target, stated = self.plan.target, self.plan.spec.data.task == "classification"
+        problem = shape_problem(model, outputs, rest[0] if rest else None, target, stated=stated)
         if problem is not None:
             raise ModelCodeError(self.code.located(problem))
 
