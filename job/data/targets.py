@@ -46,7 +46,7 @@ class EncodedTargets:
     notes: tuple[str, ...] = ()
 
 
-def decide_task(train: SourceArray, asked: AskedTask) -> Task:
+def decide_task(train: SourceArray, asked: AskedTask, leaning: Task | None = None) -> Task:
     """What the targets of the source's own rows are for.
 
     With `auto` strings, booleans and one-hot rows are classes, and numbers with a fractional part are to be predicted
@@ -56,6 +56,7 @@ def decide_task(train: SourceArray, asked: AskedTask) -> Task:
     Args:
         train: the targets, shape (rows,), (rows, 1) or (rows, classes).
         asked: the spec's `data.task`.
+        leaning: what else in the spec tells of the task: it decides of whole numbers, which may be either.
 
     Raises:
         DataError: the targets cannot be what is asked for; `encode_targets` looks at each of them.
@@ -70,16 +71,22 @@ def decide_task(train: SourceArray, asked: AskedTask) -> Task:
         return asked
     if values.dtype.kind not in "iuf" or (values.ndim >= _ONE_HOT_RANK and values.shape[-1] > 1):
         return "classification"
+    if leaning is not None and not _have_fractions(values):
+        return leaning
     return "classification" if _are_class_numbers(values) else "regression"
 
 
-def _are_class_numbers(values: AnyArray) -> bool:
+def _have_fractions(values: AnyArray) -> bool:
     # In pieces: a float that is no whole number is found at once.
-    if values.dtype.kind == "f":
-        for piece in chunks(values):
-            known = piece[np.isfinite(piece)]
-            if (known != np.floor(known)).any():
-                return False
+    if values.dtype.kind != "f":
+        return False
+    known = (piece[np.isfinite(piece)] for piece in chunks(values))
+    return any((piece != np.floor(piece)).any() for piece in known)
+
+
+def _are_class_numbers(values: AnyArray) -> bool:
+    if _have_fractions(values):
+        return False
     different = np.unique(values)
     if values.dtype.kind == "f":
         different = different[np.isfinite(different)]

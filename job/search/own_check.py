@@ -140,7 +140,7 @@ def _followed(plan: TrialPlan, dataset: "Dataset", checked: CheckedModel) -> Tar
     """
     from job.data.targets import numbered_classes, with_scale  # noqa: PLC0415 - with it comes NumPy
 
-    if plan.spec.data.task != "auto":
+    if plan.spec.data.task != "auto" or plan.class_weight is not None:
         return None
     if checked.answers == "numbers" and plan.target.has_numbers:
         return with_scale(Target("regression"), dataset.train.y.reshape(-1).astype("float32"))
@@ -244,7 +244,7 @@ class _Trying:
         x, *rest = self.plan.open(size).train.batch(gathered, slice(0, size))
         with computing_in(self.plan.spec.training.precision), self._blaming("called on one batch"):
             outputs = model(x, training=False)
-        target, stated = self.plan.target, self.plan.spec.data.task == "classification"
+        target, stated = self.plan.target, self.plan.spec.data.task != "auto" or self.plan.class_weight is not None
         problem = shape_problem(model, outputs, rest[0] if rest else None, target, stated=stated)
         if problem is not None:
             raise ModelCodeError(self.code.located(problem))

@@ -1,9 +1,13 @@
 """Where a model, its loss and the labels do not go together, the message says what each of them is."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 
+from job.data import Split
+from job.evaluation import evaluate
 from job.models.fitting import shape_problem
 from job.target import Target
 
@@ -105,3 +109,30 @@ def test_classes_by_name_are_no_numbers_to_predict():
     """Nor are those that the spec calls classes."""
     assert "expected (rows, 3): there are 3 classes" in problem("mse", 1, CODES, WORDS)
     assert "expected (rows, 5): there are 5 classes" in problem("mse", 1, np.array([1, 5]), RATINGS, stated=True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "values", "outputs", "labels", "names", "matrix"),
+    [
+        ("hinge", (-1.0, 1.0), [[-0.5], [0.5], [0.1]], [-1, 1, -1], ("-1", "1"), [[1, 1], [0, 1]]),
+        ("hinge", None, [[-0.5], [0.5], [0.1]], [0, 1, 0], ("0", "1"), [[1, 1], [0, 1]]),
+        ("binary_crossentropy", None, [[0.2], [0.6], [0.4]], [[0], [1], [0]], ("0", "1"), [[2, 0], [0, 1]]),
+        ("sparse_categorical_crossentropy", (1.0, 2.0), np.eye(3)[[1, 0, 2]], [1, 1, 2], ("0", "1", "2"),
+         [[0, 0, 0], [1, 1, 0], [0, 0, 1]]),
+        ("categorical_crossentropy", (0.0, 2.0), np.eye(3)[[0, 1, 2]], np.eye(3)[[0, 2, 2]], ("0", "1", "2"),
+         [[1, 0, 0], [0, 0, 0], [0, 1, 1]]),
+    ],
+)  # fmt: skip
+def test_the_confusion_matrix_knows_labels_as_they_are(loss, values, outputs, labels, names, matrix, dataset):
+    """Whichever numbers stand for two classes, and where a model has outputs that no label names."""
+    outputs, labels = np.float32(outputs), np.asarray(labels)
+    inputs = keras.Input((outputs.shape[1],))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    model.compile(loss=loss)
+    named = tuple(str(int(value)) for value in values or (0, 1))
+    rows = replace(
+        dataset, test=Split(outputs, labels), target=Target("classification", named, values), preparation=None
+    )
+    report = evaluate(model, rows).report
+    assert report["class_names"] == list(names)
+    assert report["confusion_matrix"] == matrix

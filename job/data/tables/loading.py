@@ -31,7 +31,7 @@ from job.errors import DataError
 from job.spec import DataSpec
 from job.spec.redaction import redact_text
 from job.spec.sections import ColumnSpec
-from job.target import Target
+from job.target import Target, Task
 
 _SUFFIXES: Mapping[TableKind, tuple[str, ...]] = {"csv": (".csv", ".csv.gz"), "parquet": (".parquet",)}
 _FLOAT_BYTES = 4
@@ -72,7 +72,14 @@ class _Read:
 
 
 def load_table(  # noqa: PLR0913 - what a data set is made of
-    spec: DataSpec, kind: TableKind, *, seed: int, folder: Path, pins: ObjectPins, own_model: bool = False
+    spec: DataSpec,
+    kind: TableKind,
+    *,
+    seed: int,
+    folder: Path,
+    pins: ObjectPins,
+    own_model: bool = False,
+    leaning: Task | None = None,
 ) -> Dataset:
     """Read, check, split and prepare a table; see `job.data.load_dataset`.
 
@@ -83,6 +90,7 @@ def load_table(  # noqa: PLR0913 - what a data set is made of
         folder: exists; files are written to it.
         pins: which versions of objects to read; told of what is read.
         own_model: whether a model of the user's own is to learn it: labels that are numbers then stay what they are.
+        leaning: see `decide_task`.
 
     Raises:
         DataError: the table cannot be used; names the file, the column and the row.
@@ -93,7 +101,7 @@ def load_table(  # noqa: PLR0913 - what a data set is made of
     tables = read.tables
     extra = [tables.get(field) for field in ("validation_source", "test_source")]
     encoded = encode_targets(
-        decide_task(read.source.target, spec.task),
+        decide_task(read.source.target, spec.task, leaning),
         read.source.target,
         [None if table is None else table.target for table in extra],
     )
