@@ -123,7 +123,9 @@ def _decided(plan: TrialPlan, dataset: "Dataset", checked: CheckedModel) -> "tup
     if target is not None:
         reason = "a loss of numbers" if target.task == "regression" else "a loss of classes"
         get_logger().info("task taken from the model", task=target.task, reason=f"it has {reason}")
-        dataset, plan = replace(dataset, target=target), replace(plan, target=target)
+        note = f"the targets are for a {target.task} all the same: the model has {reason} (data.task)"
+        dataset = replace(dataset, target=target, notes=(*dataset.notes, note))
+        plan = replace(plan, target=target)
     if plan.spec.search.objective == "auto":
         objective = objective_of(plan.spec.search, plan.target, built_in=False)
         if checked.returns_number:
