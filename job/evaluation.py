@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,9 +14,11 @@ from job.data.labels import class_codes
 from job.data.nested import as_tuples
 from job.models import RawBatches, as_model_input
 from job.models.answers import predicted_classes, scores_itself
+from job.target import Target
 
 _BATCH_ROWS = 1024
 _BINARY = 2
+_MATRIX = 2
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 Predictions = npt.NDArray[np.float32]
@@ -65,13 +67,28 @@ def evaluate(
                 report |= _residuals(test, outputs)
         else:
             scores |= _asked_scores(test, outputs, [name for name in asked if name not in scores])
-            values = dataset.target.class_values
+            target = _by_output(dataset.target, outputs)
+            names, values = target.class_names or (), target.class_values
             threshold = None if values is None else (values[0] + values[-1]) / 2
-            predicted = predicted_classes(core or model, outputs, len(dataset.class_names), threshold)
+            predicted = predicted_classes(core or model, outputs, len(names), threshold)
             if predicted is not None:
-                actual = class_codes(test.y, dataset.target)
-                report |= _classification_report(actual, predicted, dataset.class_names)
+                report |= _classification_report(class_codes(test.y, target), predicted, names)
     return Evaluation(scores, report)
+
+
+def _by_output(target: Target, outputs: Any) -> Target:  # noqa: ANN401 - of any structure
+    """The target with a class for each output, where a model of the user's own has outputs that no label names.
+
+    Labels from 1 to 3 take four outputs of Keras's sparse losses, the first of which stands for no class.
+    """
+    values = target.class_values
+    if values is None or not isinstance(outputs, np.ndarray) or outputs.ndim != _MATRIX:
+        return target
+    columns = outputs.shape[1]
+    # Two classes may be learned by one output, and those of one-hot rows are numbered by column as well.
+    if columns == 1 or values[0] < 0 or values[-1] >= columns:
+        return target
+    return replace(target, class_names=tuple(map(str, range(columns))), class_values=None)
 
 
 def _r2(test: Split, outputs: Predictions) -> dict[str, float]:

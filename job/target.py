@@ -29,3 +29,10 @@ class Target:
     def outputs(self) -> int:
         """How many numbers a built-in model answers with: one per class, or one."""
         return 1 if self.class_names is None else len(self.class_names)
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether its classes are numbers that targets have as they are in the source: ratings, perhaps."""
+        names = self.class_names or ()
+        values = self.class_values or tuple(range(len(names)))
+        return bool(names) and names == tuple(str(int(value)) for value in values)

@@ -26,6 +26,7 @@ from job.search.fork_server import worker_context
 from job.search.own_check import checked_plan
 from job.search.trial_plan import TrialPlan, trial_plan
 from job.session import Run, require_disk
+from job.spec.objectives import leaning_task
 from job.termination import Ending
 from job.training.device import Device, prepare_process
 
@@ -72,6 +73,7 @@ def _tune(ending: Ending, run: Run) -> None:
             scratch=run.scratch.folder,
             pins=pins,
             own_model=run.spec.built_in is None,
+            leaning=leaning_task(run.spec),
         )
         get_logger().info("data ready", **dataset.brief_profile(), notes=dataset.notes)
     require_disk(run.spec, run.scratch.folder, dataset)

@@ -120,10 +120,8 @@ def class_codes(y: AnyArray, target: Target) -> NDArray[np.int64]:
         y: shape (rows,) or (rows, 1), in the numbers that the target says; or one-hot, (rows, classes).
         target: what they are.
     """
-    if y.ndim == _ONE_HOT_RANK and y.shape[1] > _ONE_COLUMN:
-        codes: NDArray[np.int64] = np.asarray(y).argmax(axis=1).astype(np.int64)
-        return codes
-    flat = np.asarray(y).reshape(-1)
+    is_one_hot = y.ndim == _ONE_HOT_RANK and y.shape[1] > _ONE_COLUMN
+    flat = np.asarray(y).argmax(axis=1) if is_one_hot else np.asarray(y).reshape(-1)
     if target.class_values is None:
         return flat.astype(np.int64)
     return np.searchsorted(np.asarray(target.class_values), flat).astype(np.int64)

@@ -38,7 +38,7 @@ from job.spec.file_checks import features_of, is_image
 from job.spec.redaction import redact_text
 from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
 from job.spec.sources import source_kind
-from job.target import Target
+from job.target import Target, Task
 
 _FOLDER = "data"
 _BOTH = "train_and_validation"
@@ -77,8 +77,14 @@ class _Raw:
     notes: tuple[str, ...]
 
 
-def load_dataset(
-    spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins | None = None, own_model: bool = False
+def load_dataset(  # noqa: PLR0913 - what a data set is made of, and for
+    spec: DataSpec,
+    *,
+    seed: int,
+    scratch: Path,
+    pins: ObjectPins | None = None,
+    own_model: bool = False,
+    leaning: Task | None = None,
 ) -> Dataset:
     """Read, check, split and prepare the data.
 
@@ -93,6 +99,7 @@ def load_dataset(
         scratch: a local folder; files are written under `data/` in it and must outlive the result.
         pins: which versions of objects to read, and told of what is read; None reads the newest.
         own_model: whether a model of the user's own is to learn it: arrays then stay as they are in the source.
+        leaning: what else in the job spec tells of the task; it decides of whole numbers, which may be either.
 
     Raises:
         DataError: the data cannot be used, or cannot be written to `scratch`; names the file and the array.
@@ -106,7 +113,7 @@ def load_dataset(
             # pyarrow takes a quarter of a second to import: only who uses it pays for it.
             from job.data.tables.loading import load_table  # noqa: PLC0415
 
-            return load_table(spec, kind, seed=seed, folder=folder, pins=pins)
+            return load_table(spec, kind, seed=seed, folder=folder, pins=pins, own_model=own_model, leaning=leaning)
         origin = _origin(spec, own_model=own_model)
         if kind == "python":
             parts = read_own_arrays(spec, folder, pins)
@@ -117,9 +124,9 @@ def load_dataset(
             parts, notes = own_parts(sources), sources.notes
         if own_model or sources is None:
             return nested_dataset(
-                parts, spec, seed=seed, folder=folder, origin=origin, own_model=own_model, notes=notes
+                parts, spec, seed=seed, folder=folder, origin=origin, own_model=own_model, leaning=leaning, notes=notes
             )
-        raw = _read(spec, seed, folder, sources)
+        raw = _read(spec, seed, folder, sources, leaning)
         rows = raw.train_and_validation.x
         preparation, reason = array_preparation(spec.rescale, rows[: raw.train_rows], origin)
         prepared_file, prepared = _prepare(folder, rows, preparation, spec)
@@ -152,8 +159,8 @@ def _origin(spec: DataSpec, *, own_model: bool) -> Origin:
     return "own" if own_model or kind == "python" else "arrays"
 
 
-def _read(spec: DataSpec, seed: int, folder: Path, sources: Sources) -> _Raw:
-    divided = _divide(sources, spec, seed)
+def _read(spec: DataSpec, seed: int, folder: Path, sources: Sources, leaning: Task | None) -> _Raw:
+    divided = _divide(sources, spec, seed, leaning)
     # Every split gets the dtype of the training rows, which is that of the model's input (see check_alike).
     dtype = sources.train.x.values.dtype
     raw = _Raw(
@@ -170,14 +177,14 @@ def _read(spec: DataSpec, seed: int, folder: Path, sources: Sources) -> _Raw:
     return raw
 
 
-def _divide(sources: Sources, spec: DataSpec, seed: int) -> _Divided:
+def _divide(sources: Sources, spec: DataSpec, seed: int, leaning: Task | None) -> _Divided:
     for given in (sources.train, sources.validation, sources.test):
         if given is not None:
             check_lengths(given.x, given.y)
             check_inputs(given.x)
             check_alike(sources.train.x, given.x)
     given_apart = [None if rows is None else rows.y for rows in (sources.validation, sources.test)]
-    encoded = encode_targets(decide_task(sources.train.y, spec.task), sources.train.y, given_apart)
+    encoded = encode_targets(decide_task(sources.train.y, spec.task, leaning), sources.train.y, given_apart)
     stratified = _is_stratified(spec, encoded.target, sources.train.y)
     train = _Part(Selection(sources.train.x), encoded.train)
     validation_y, test_y = encoded.others

@@ -14,7 +14,7 @@ from job.data.as_is import AsIs, InputSpec, is_wide
 from job.data.dataset import Dataset, Split
 from job.data.folds import FoldFile, Folds, random_folds, stratified_folds, write_folds
 from job.data.inputs import check_alike
-from job.data.labels import class_codes
+from job.data.labels import class_codes, read_labels
 from job.data.nested import Nested, leaves, map_leaves
 from job.data.own_arrays import OwnPart
 from job.data.preparation import Origin, Preparation, layout_notes, pixel_hint
@@ -22,12 +22,12 @@ from job.data.row_files import RowFiles
 from job.data.source_rows import LabelledRows, Sources
 from job.data.splits import UndrawableError, draw_random, draw_stratified
 from job.data.standardisation import array_preparation
-from job.data.targets import decide_task, encode_targets, scale_notes, with_scale
+from job.data.targets import class_values, decide_task, encode_targets, scale_notes, with_scale
 from job.errors import DataError
 from job.spec import DataSpec
 from job.spec.redaction import redact_text
 from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
-from job.target import Target
+from job.target import Target, Task
 
 _NO_NAME = re.compile(r"[^A-Za-z0-9_]+")
 _NUMBERS = "biuf"
@@ -100,6 +100,7 @@ def nested_dataset(  # noqa: PLR0913 - what a data set is made of
     folder: Path,
     origin: Origin = "own",
     own_model: bool = True,
+    leaning: Task | None = None,
     notes: tuple[str, ...] = (),
 ) -> Dataset:
     """A data set in the shapes and types that the source has.
@@ -114,13 +115,14 @@ def nested_dataset(  # noqa: PLR0913 - what a data set is made of
         folder: where arrays are written to; those of `parts` are deleted.
         origin: what is known of the inputs.
         own_model: whether the user's own model is to learn it; a built-in builder takes class numbers alone.
+        leaning: see `decide_task`.
         notes: what the log should say of how they were read.
 
     Raises:
         DataError: parts differ from one another, or cannot be divided.
     """
     _check_alike(parts)
-    target, rows, found = _encode(parts, spec, own_model=own_model)
+    target, rows, found = _encode(parts, spec, own_model=own_model, leaning=leaning)
     stratified = target.class_names is not None and spec.split != "random"
     if spec.split == "stratified" and not stratified:
         raise DataError("data.split: stratified needs classes", advice="Leave data.split out, or set it to random.")
@@ -176,7 +178,7 @@ def _write_folds(spec: DataSpec, rows: Split, target: Target, seed: int, folder:
 
 
 def _encode(
-    parts: Mapping[str, OwnPart], spec: DataSpec, *, own_model: bool
+    parts: Mapping[str, OwnPart], spec: DataSpec, *, own_model: bool, leaning: Task | None
 ) -> tuple[Target, dict[str, _Rows], tuple[str, ...]]:
     """The target, each part's rows with targets as a model gets them, and notes."""
     if not all(_is_plain_target(part.y, spec) for part in parts.values()):
@@ -189,7 +191,7 @@ def _encode(
         return Target("custom"), rows, ()
     others = [name for name in parts if name != "train"]
     train = parts["train"].y
-    encoded = encode_targets(decide_task(train, spec.task), train, [parts[name].y for name in others])
+    encoded = encode_targets(decide_task(train, spec.task, leaning), train, [parts[name].y for name in others])
     by_part = {"train": encoded.train, **dict(zip(others, encoded.others, strict=True))}
     is_class = encoded.target.task == "classification"
     is_encoded = not own_model or train.values.dtype.kind in "SU"
@@ -198,10 +200,9 @@ def _encode(
         for name, part in parts.items()
     }
     target = encoded.target
-    if is_class and not is_encoded and train.values.size == len(train.values):
-        values = np.unique(train.values)
-        if not np.array_equal(values, np.arange(len(values))):
-            target = replace(target, class_values=tuple(float(value) for value in values))
+    if is_class and not is_encoded:
+        # Of one-hot rows it is the columns that occur.
+        target = replace(target, class_values=class_values(np.unique(read_labels(train).values)))
     return target, rows, encoded.notes
 
 

@@ -46,7 +46,7 @@ class EncodedTargets:
     notes: tuple[str, ...] = ()
 
 
-def decide_task(train: SourceArray, asked: AskedTask) -> Task:
+def decide_task(train: SourceArray, asked: AskedTask, leaning: Task | None = None) -> Task:
     """What the targets of the source's own rows are for.
 
     With `auto` strings, booleans and one-hot rows are classes, and numbers with a fractional part are to be predicted
@@ -56,6 +56,7 @@ def decide_task(train: SourceArray, asked: AskedTask) -> Task:
     Args:
         train: the targets, shape (rows,), (rows, 1) or (rows, classes).
         asked: the spec's `data.task`.
+        leaning: what else in the spec tells of the task: it decides of whole numbers, which may be either.
 
     Raises:
         DataError: the targets cannot be what is asked for; `encode_targets` looks at each of them.
@@ -70,16 +71,22 @@ def decide_task(train: SourceArray, asked: AskedTask) -> Task:
         return asked
     if values.dtype.kind not in "iuf" or (values.ndim >= _ONE_HOT_RANK and values.shape[-1] > 1):
         return "classification"
+    if leaning is not None and not _have_fractions(values):
+        return leaning
     return "classification" if _are_class_numbers(values) else "regression"
 
 
-def _are_class_numbers(values: AnyArray) -> bool:
+def _have_fractions(values: AnyArray) -> bool:
     # In pieces: a float that is no whole number is found at once.
-    if values.dtype.kind == "f":
-        for piece in chunks(values):
-            known = piece[np.isfinite(piece)]
-            if (known != np.floor(known)).any():
-                return False
+    if values.dtype.kind != "f":
+        return False
+    known = (piece[np.isfinite(piece)] for piece in chunks(values))
+    return any((piece != np.floor(piece)).any() for piece in known)
+
+
+def _are_class_numbers(values: AnyArray) -> bool:
+    if _have_fractions(values):
+        return False
     different = np.unique(values)
     if values.dtype.kind == "f":
         different = different[np.isfinite(different)]
@@ -119,6 +126,25 @@ def encode_targets(task: Task, train: SourceArray, others: Sequence[SourceArray 
         tuple(None if other is None else encode(read_labels(other), classes, labels) for other in others),
         _note(train, len(classes), "classes") if labels.form == "whole numbers" else (),
     )
+
+
+def numbered_classes(*targets: AnyArray) -> Target | None:
+    """Return a classification by the whole numbers that targets are; None where they are no whole numbers.
+
+    Args:
+        targets: of all splits, each of shape (rows,) or (rows, 1).
+    """
+    values = np.unique(np.concatenate([np.unique(one) for one in targets]))
+    if (values != np.floor(values)).any():
+        return None
+    names = tuple(class_name(int(value)) for value in values)
+    return Target("classification", names, class_values(values))
+
+
+def class_values(values: AnyArray) -> tuple[float, ...] | None:
+    """Return what `Target.class_values` is where these are the classes' numbers, sorted."""
+    counted = np.array_equal(values, np.arange(len(values)))
+    return None if counted else tuple(float(value) for value in values)
 
 
 def _note(train: SourceArray, count: int, what: str) -> tuple[str, ...]:

@@ -25,8 +25,13 @@ def output_kind_of(model: keras.Model) -> OutputKind:
     loss = getattr(model, "loss", None)
     if getattr(loss, "from_logits", False):
         return "logits"
+    return "probabilities" if "crossentropy" in _loss_name(model) else "values"
+
+
+def _loss_name(model: keras.Model) -> str:
+    loss = getattr(model, "loss", None)
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
-    return "probabilities" if "crossentropy" in str(name).lower().replace("_", "") else "values"
+    return str(name).lower().replace("_", "")
 
 
 def answers_of(model: keras.Model) -> Answers | None:
@@ -66,7 +71,8 @@ def predicted_classes(
         return chosen
     if classes == _BINARY and outputs.size == len(outputs):
         if threshold is None:
-            threshold = 0.0 if output_kind_of(model) == "logits" else 0.5
+            # Keras's hinge losses learn -1 and 1, whatever the two classes are called.
+            threshold = 0.0 if output_kind_of(model) == "logits" or "hinge" in _loss_name(model) else 0.5
         return (outputs.reshape(-1) > threshold).astype(np.int64)
     return None
 

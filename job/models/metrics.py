@@ -92,7 +92,7 @@ class F1Score(_ClassCounts):
 
 
 class Auc(keras.metrics.AUC):  # type: ignore[misc]  # Keras has no annotations
-    """The area under the ROC curve by 200 thresholds, of the second of two classes or the mean of each one's."""
+    """The area under the ROC curve by 200 thresholds: of the second of two classes, or the mean of those that occur."""
 
     def __init__(self, classes: int, name: str) -> None:
         several = {} if classes == _BINARY else {"multi_label": True, "num_labels": classes}
@@ -105,6 +105,17 @@ class Auc(keras.metrics.AUC):  # type: ignore[misc]  # Keras has no annotations
         if self._classes == _BINARY:
             actual, probable = actual[:, 1], probable[:, 1]
         super().update_state(actual, probable, sample_weight)
+
+    def result(self) -> Any:  # noqa: ANN401 - a tensor
+        """The score."""
+        if self._classes == _BINARY:
+            return super().result()
+        # Keras weighs the labels' areas by it. It may not outlive the graph that it is made in.
+        self.label_weights = ops.cast(self.true_positives[0] + self.false_negatives[0] > 0, "float32")
+        try:
+            return super().result()
+        finally:
+            self.label_weights = None
 
 
 class StandardisedR2(keras.metrics.R2Score):  # type: ignore[misc]  # Keras has no annotations

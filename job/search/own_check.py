@@ -48,6 +48,7 @@ class CheckedModel:
         needs_code: whether `model.keras` loads only where the user's own classes are.
         returns_number: whether its own `fit` returns a number, which is then the objective.
         answers: what its output and its loss say of the targets; None where they leave it open.
+        logged: the names of what it logs.
     """
 
     space: Mapping[str, Any]
@@ -56,6 +57,7 @@ class CheckedModel:
     needs_code: bool
     returns_number: bool
     answers: "Answers | None"
+    logged: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +121,17 @@ def checked_plan(plan: TrialPlan, dataset: "Dataset") -> "tuple[TrialPlan, Datas
 
 def _decided(plan: TrialPlan, dataset: "Dataset", checked: CheckedModel) -> "tuple[TrialPlan, Dataset]":
     """What the model says of its task and its objective."""
-    if _follows_the_model(plan, checked):
-        from job.data.targets import with_scale  # noqa: PLC0415 - with it comes NumPy
-
-        target = with_scale(Target("regression"), dataset.train.y.reshape(-1).astype("float32"))
-        get_logger().info(
-            "task taken from the model", task="regression", reason="it has one output, and a loss of numbers"
-        )
-        dataset, plan = replace(dataset, target=target), replace(plan, target=target)
+    target = _followed(plan, dataset, checked)
+    if target is not None:
+        reason = "a loss of numbers" if target.task == "regression" else "a loss of classes"
+        get_logger().info("task taken from the model", task=target.task, reason=f"it has {reason}")
+        note = f"the targets are for a {target.task} all the same: the model has {reason} (data.task)"
+        dataset = replace(dataset, target=target, notes=(*dataset.notes, note))
+        plan = replace(plan, target=target)
     if plan.spec.search.objective == "auto":
         objective = objective_of(plan.spec.search, plan.target, built_in=False)
+        if target is not None and objective.name not in checked.logged:
+            objective = Objective(name="val_loss", direction="min")
         if checked.returns_number:
             objective = Objective(name=RETURNED, direction="min")
             get_logger().info("the number that fit returns is the objective; less of it is better")
@@ -136,10 +139,29 @@ def _decided(plan: TrialPlan, dataset: "Dataset", checked: CheckedModel) -> "tup
     return plan, dataset
 
 
-def _follows_the_model(plan: TrialPlan, checked: CheckedModel) -> bool:
-    """Whole numbers may be classes as well as ratings: unless the spec says it, the model does."""
-    guessed = plan.spec.data.task == "auto" and plan.target.task == "classification"
-    return guessed and checked.answers == "numbers"
+def _followed(plan: TrialPlan, dataset: "Dataset", checked: CheckedModel) -> Target | None:
+    """The target as the model takes it; None where it is as it was guessed, or as the spec says it.
+
+    Whole numbers may be classes as well as ratings, few or many of them: unless the spec says it, the model does.
+    """
+    from job.data.targets import numbered_classes, with_scale  # noqa: PLC0415 - with it comes NumPy
+
+    if _is_stated(plan):
+        return None
+    if _learns_numbers(plan, checked.answers):
+        return with_scale(Target("regression"), dataset.train.y.reshape(-1).astype("float32"))
+    if checked.answers == "classes" and plan.target.task == "regression":
+        return numbered_classes(dataset.train_and_validation.y, dataset.test.y)
+    return None
+
+
+def _is_stated(plan: TrialPlan) -> bool:
+    return plan.spec.data.task != "auto" or plan.class_weight is not None
+
+
+def _learns_numbers(plan: TrialPlan, answers: "Answers | None") -> bool:
+    """Whether a model takes for numbers what by the labels alone may be classes."""
+    return not _is_stated(plan) and answers == "numbers" and plan.target.has_numbers
 
 
 def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples) -> CheckedModel:
@@ -187,6 +209,7 @@ def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples
         needs_code=trying.published(cores, samples),
         returns_number=tried.returns_number,
         answers=answers_of(tried.model),
+        logged=tried.logged,
     )
 
 
@@ -204,6 +227,7 @@ def _built(model_code: "OwnModel", hp: "keras_tuner.HyperParameters", plan: Tria
 class _Tried:
     model: "keras.Model"
     returns_number: bool
+    logged: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +261,14 @@ class _Trying:
         x, *rest = self.plan.open(size).train.batch(gathered, slice(0, size))
         with computing_in(self.plan.spec.training.precision), self._blaming("called on one batch"):
             outputs = model(x, training=False)
-        problem = shape_problem(model, outputs, rest[0] if rest else None, self.plan.target)
+        target, stated = self.plan.target, _is_stated(self.plan)
+        problem = shape_problem(model, outputs, rest[0] if rest else None, target, stated=stated)
         if problem is not None:
             raise ModelCodeError(self.code.located(problem))
 
     def trained(self, values: Mapping[str, Any]) -> _Tried:
         """Train an epoch of two steps, as a trial does, and score it; the objective must be among what is logged."""
+        from job.models.answers import answers_of  # noqa: PLC0415 - see check_model
         from job.training.building import build_model, own_fit  # noqa: PLC0415 - see check_model
         from job.training.engine import open_engine  # noqa: PLC0415
         from job.training.fit import FitEpochs  # noqa: PLC0415
@@ -275,15 +301,15 @@ class _Trying:
             if number is None:
                 logs = completed(logs, setting, engine) if fit is not None else logs | engine.validate()
         if number is None:
-            self._require_objective(logs)
-        return _Tried(engine.model, number is not None)
+            self._require_objective(logs, answers_of(engine.model))
+        return _Tried(engine.model, number is not None, frozenset(logs))
 
-    def _require_objective(self, logs: Mapping[str, float]) -> None:
+    def _require_objective(self, logs: Mapping[str, float], answers: "Answers | None") -> None:
         deciding = [term.name for term in self.plan.spec.search.objective_terms] or [self.plan.objective]
         missing = [name for name in deciding if name not in logs]
-        if self.plan.spec.search.objective == "auto":
-            # A task that the model does not share is found out with it.
-            missing = [] if missing and "val_loss" in logs and self.plan.target.task != "custom" else missing
+        if self.plan.spec.search.objective == "auto" and _learns_numbers(self.plan, answers):
+            # The objective will be that of the task that the model has.
+            missing = [] if "val_loss" in logs else missing
         if not missing:
             return
         found = f"the model does not log {missing[0]}, the objective, but {', '.join(sorted(logs))}"

@@ -1,11 +1,15 @@
 """What decides between trials: the objective by task, with its direction, and the metrics that are logged for it."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from job.spec.datasets import DATASETS
 from job.spec.metrics import METRICS, TASKS, askable_metrics, direction_of, logged_metrics
 from job.spec.sections import COMPOSITE, DataSpec, Objective, SearchSpec, TrainingSpec
 from job.target import Target, Task
+
+if TYPE_CHECKING:
+    from job.spec.model import JobSpec
 
 # Of a regression not the loss: that includes the penalties, and the least penalty would win.
 _AUTO: dict[Task, str] = {"classification": "val_accuracy", "regression": "val_rmse"}
@@ -43,6 +47,21 @@ def known_task(data: DataSpec) -> Task | None:
         return data.task
     dataset = DATASETS.get(data.source)
     return None if dataset is None else dataset.task
+
+
+def leaning_task(spec: "JobSpec") -> Task | None:
+    """Return the task that a built-in model's metrics, class weights and strata are of; None where they leave it open.
+
+    Of a model of the user's own its loss and its output tell more.
+    """
+    if spec.built_in is None:
+        return None
+    if spec.training.class_weight != "none" or spec.data.split == "stratified":
+        return "classification"
+    objective = [] if spec.search.objective == "auto" else [objective_of(spec.search, Target(TASKS[0]))]
+    named = {*spec.training.metrics, *(deciding_metrics(spec.search, objective[0]) if objective else ())}
+    possible = [task for task in TASKS if named <= {*metric_names(task), *possible_metrics(task)}]
+    return possible[0] if len(possible) == 1 else None
 
 
 def known_objective(data: DataSpec, search: SearchSpec, *, built_in: bool = True) -> Objective | None:

@@ -5,9 +5,12 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from job.evaluation import evaluate
+from job.data import Split
+from job.evaluation import _auc, _by_class, evaluate
 from job.models import BUILDER_CLASSES, publishable_model
 from job.models.metrics import metrics_of
 from job.spec.metrics import METRICS, askable_metrics
@@ -75,15 +78,43 @@ def test_rows_count_by_their_weights(classes):
 
 
 def test_classes_that_do_not_occur_do_not_count():
-    """The mean is over those that are in targets or predictions, as scikit-learn has it."""
-    y, logits = np.array([0, 1, 1, 2]), np.eye(7, dtype=np.float32)[[0, 1, 2, 2]]
+    """The mean is over those that are in the targets; a class that is only predicted lowers the others' recall."""
+    y, logits = np.array([0, 1, 1, 2]), np.eye(7, dtype=np.float32)[[0, 1, 5, 2]]
     for metric in metrics_of(CLASSES[7], ["precision", "recall", "f1_score"])[1:]:
         metric.update_state(y, logits)
         assert float(metric.result()) == pytest.approx(expected_of_few(y, logits.argmax(1), metric.name))
 
 
 def expected_of_few(y, predicted, name):
-    return getattr(reference, f"{name.removesuffix('_score')}_score")(y, predicted, average="macro", zero_division=0)
+    score = getattr(reference, f"{name.removesuffix('_score')}_score")
+    return score(y, predicted, labels=np.unique(y), average="macro", zero_division=0)
+
+
+@given(st.data(), st.integers(3, 6))
+def test_means_over_classes_are_scikit_learns_over_those_that_occur(data, classes):
+    """In the search and in the report, whichever classes targets and predictions have."""
+    rows = data.draw(st.integers(2, 12))
+    codes = st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows)
+    y, predicted = np.array(data.draw(codes)), np.array(data.draw(codes))
+    logits = np.eye(classes, dtype=np.float32)[predicted]
+    target = Target("classification", tuple("abcdef")[:classes])
+    reported = _by_class(Split(np.zeros((rows, 1)), y), logits)
+    for metric in metrics_of(target, ["precision", "recall", "f1_score"])[1:]:
+        metric.update_state(y, logits)
+        want = expected_of_few(y, predicted, metric.name)
+        assert float(metric.result()) == pytest.approx(want, abs=1e-6), metric.name
+        assert reported[metric.name] == pytest.approx(want, abs=1e-12), metric.name
+
+
+def test_the_area_of_classes_that_do_not_occur_does_not_count():
+    """Neither in the search nor in the report is it a half."""
+    y, logits = np.array([0, 1, 1, 2, 0]), np.eye(7, dtype=np.float32)[[0, 1, 5, 2, 2]]
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    want = np.mean([reference.roc_auc_score(y == code, shares[:, code]) for code in np.unique(y)])
+    (metric,) = metrics_of(CLASSES[7], ["auc"])[1:]
+    metric.update_state(y, logits)
+    assert _auc(Split(np.zeros((5, 1)), y), logits) == pytest.approx(want)
+    assert float(metric.result()) == pytest.approx(want, abs=0.01)
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ BROKEN = {
     "a wrong output shape": (
         GOOD.replace("Dense(10)", "Dense(7)"),
         3,
-        "the output has shape (rows, 7), expected (rows, 10): there are 10 classes",
+        "its targets are whole numbers from 0 to 9, one per row (10 classes)",
     ),
     "no objective among the metrics": (GOOD.replace(', metrics=["accuracy"]', ""), 3, "does not log val_accuracy"),
     "an exit at import": ("import sys\nprint('bye')\nsys.exit(0)\n", 3, "sys.exit, code 0"),

@@ -9,7 +9,8 @@ from job.data import load_dataset
 from job.data.arrays import SourceArray
 from job.data.targets import decide_task, encode_targets, read_numbers, scale_notes, with_scale
 from job.errors import DataError
-from job.spec import DataSpec
+from job.spec import DataSpec, JobSpec
+from job.spec.objectives import leaning_task
 from job.target import Target
 
 RNG = np.random.default_rng(0)
@@ -49,6 +50,41 @@ def test_the_task_follows_the_targets(values, task):
 def test_a_task_that_is_asked_for_is_taken(asked):
     """Whole numbers may be either."""
     assert decide_task(source(np.arange(60) % 10), asked) == asked
+
+
+@pytest.mark.parametrize("leaning", ["classification", "regression"])
+def test_whole_numbers_follow_what_else_is_said(leaning):
+    """They may be ratings as well as classes; strings, one-hot rows and fractions are what they are."""
+    for values in (np.arange(60) % 10, np.arange(60.0).reshape(-1, 1), np.arange(60) % 2 * 2 - 1):
+        assert decide_task(source(values), "auto", leaning) == leaning
+        assert decide_task(source(values), "regression", leaning) == "regression"
+    assert decide_task(source(["a", "b"]), "auto", leaning) == "classification"
+    assert decide_task(source(np.eye(3)), "auto", leaning) == "classification"
+    assert decide_task(source([0.5, 1.0, 2.0]), "auto", leaning) == "regression"
+
+
+LOSS = {"name": "val_loss", "direction": "min"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "task"),
+    [
+        ({}, None),
+        ({"search": {"objective": "val_loss"}}, None),
+        ({"search": {"objective": "val_mae"}}, "regression"),
+        ({"search": {"objective": {"name": "val_rmse", "direction": "min"}}}, "regression"),
+        ({"training": {"metrics": ["r2"]}}, "regression"),
+        ({"search": {"objective": "val_accuracy"}}, "classification"),
+        ({"search": {"objective": [LOSS, {"name": "val_f1_score", "direction": "max"}]}}, "classification"),
+        ({"training": {"class_weight": "balanced"}}, "classification"),
+        ({"data": {"source": "x.npz", "split": "stratified"}}, "classification"),
+        ({"search": {"objective": "val_mae"}, "model": {"source": "model.py"}}, None),
+    ],
+)
+def test_a_spec_leans_to_the_task_that_its_fields_are_of(sections, task):
+    """Of a model of one's own its output and loss say more."""
+    spec = JobSpec.model_validate({"data": {"source": "x.npz"}} | sections)
+    assert leaning_task(spec) == task
 
 
 def test_strings_are_no_numbers_to_predict():

@@ -8,10 +8,12 @@ import pytest
 
 from job.data import ObjectPins, load_dataset
 from job.data.as_is import AsIs
+from job.data.class_weights import class_weights
 from job.data.own_arrays import load_and_write
 from job.errors import DataError
 from job.own_code import CodeSource, fetch_code
 from job.spec import DataSpec
+from job.training.rows import class_sample_weights
 
 HEAD = "import numpy as np\n\nx, y = np.arange(120.0).reshape(40, 3), np.arange(40) % 2\n"
 
@@ -285,3 +287,54 @@ def test_a_data_set_of_tensorflow_may_nest_and_hold_text(load):
     assert dataset.test.x["word"].tolist() == ["one", "twenty", "one", "twenty", "one"]
     assert dataset.target.task == "custom"
     assert [leaf.shape for leaf in dataset.test.y] == [(5,), (5, 3)]
+
+
+LABELS = {
+    "3 and 7": ("np.where(y, 7, 3)", (3.0, 7.0)),
+    "-1 and 1": ("np.where(y, 1, -1)", (-1.0, 1.0)),
+    "a column": ("np.where(y, 7, 3)[:, None]", (3.0, 7.0)),
+    "floats": ("y.astype(float)", None),
+    "counted": ("y", None),
+    "ratings": ("np.arange(40) % 5 + 1", (1.0, 2.0, 3.0, 4.0, 5.0)),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+@pytest.mark.parametrize("source", ["python", "npz", "csv"])
+@pytest.mark.parametrize("folds", [None, 2])
+def test_labels_stay_as_they_are_for_a_model_of_ones_own(load, tmp_path, kind, source, folds):
+    """Whatever they come in, however they are divided; counts, class weights and class numbers know the classes."""
+    text, values = LABELS[kind]
+    names = {"x": np.arange(120.0).reshape(40, 3), "y": np.arange(40) % 2}
+    y = eval(text, {"np": np, **names})  # noqa: S307 - the data code of this test
+    if source == "python":
+        dataset = load(f"return x, {text}", own_model=True, folds=folds, test_fraction=0.25)
+    else:
+        path = tmp_path / f"rows.{source}"
+        if source == "npz":
+            np.savez(path, x=names["x"], y=y)
+        else:
+            rows = np.concatenate([names["x"], y.reshape(-1, 1)], axis=1)
+            np.savetxt(path, rows, delimiter=",", header="a,b,c,y", comments="", fmt="%g")
+        named = {"target": "y"} if source == "csv" else {}
+        spec = DataSpec.model_validate({"source": str(path), "folds": folds, "test_fraction": 0.25, **named})
+        dataset = load_dataset(spec, seed=0, scratch=tmp_path / "scratch", own_model=True)
+    both = dataset.train_and_validation
+    row = (both.x["a"] if source == "csv" else both.x[:, 0]).reshape(-1).astype(int) // 3
+    np.testing.assert_array_equal(both.y.reshape(-1), y.reshape(-1)[row])
+    assert both.y.ndim == (1 if source == "csv" else y.ndim)
+    assert dataset.target.class_values == values
+    counts = dataset.class_counts(dataset.test)
+    assert len(set(counts.values())) == 1
+    assert list(counts) == [str(int(value)) for value in np.unique(y)]
+    weights = class_weights("balanced", dataset)
+    assert list(weights) == np.unique(y).astype(int).tolist()
+    np.testing.assert_allclose(class_sample_weights(both.y, weights), np.ones(both.rows), atol=0.3)
+
+
+def test_columns_of_one_hot_rows_that_do_not_occur_are_no_classes(load):
+    """Where the spec calls them classes, the numbers of classes stay those of the columns."""
+    dataset = load("return x, np.eye(4)[np.where(y, 3, 1)]", own_model=True, task="classification")
+    assert dataset.target.class_values == (1.0, 3.0)
+    assert dataset.class_counts(dataset.train_and_validation).keys() == {"1", "3"}
+    assert sum(dataset.class_counts(dataset.test).values()) == dataset.test.rows

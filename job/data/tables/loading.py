@@ -1,14 +1,14 @@
 """From a spec that names a table to a `Dataset`: read, check, split and prepare, in bounded memory. Imports pyarrow."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from job.data.arrays import fingerprint
+from job.data.arrays import AnyArray, fingerprint
 from job.data.dataset import Dataset
 from job.data.folds import FoldFile, write_folds
 from job.data.pins import ObjectPins
@@ -25,13 +25,13 @@ from job.data.tables.raw import RawTable, write_raw
 from job.data.tables.reading import CsvForm, TableFiles, TableKind
 from job.data.tables.row_hashes import repeated
 from job.data.tables.split_files import ChosenRows, SplitRows, count_missing, write_prepared, write_split_rows
-from job.data.targets import EncodedTargets, decide_task, encode_targets, scale_notes, with_scale
+from job.data.targets import EncodedTargets, class_values, decide_task, encode_targets, scale_notes, with_scale
 from job.disk import require_space
 from job.errors import DataError
 from job.spec import DataSpec
 from job.spec.redaction import redact_text
 from job.spec.sections import ColumnSpec
-from job.target import Target
+from job.target import Target, Task
 
 _SUFFIXES: Mapping[TableKind, tuple[str, ...]] = {"csv": (".csv", ".csv.gz"), "parquet": (".parquet",)}
 _FLOAT_BYTES = 4
@@ -71,7 +71,16 @@ class _Read:
                 path.unlink()
 
 
-def load_table(spec: DataSpec, kind: TableKind, *, seed: int, folder: Path, pins: ObjectPins) -> Dataset:
+def load_table(  # noqa: PLR0913 - what a data set is made of
+    spec: DataSpec,
+    kind: TableKind,
+    *,
+    seed: int,
+    folder: Path,
+    pins: ObjectPins,
+    own_model: bool = False,
+    leaning: Task | None = None,
+) -> Dataset:
     """Read, check, split and prepare a table; see `job.data.load_dataset`.
 
     Args:
@@ -80,6 +89,8 @@ def load_table(spec: DataSpec, kind: TableKind, *, seed: int, folder: Path, pins
         seed: the job's.
         folder: exists; files are written to it.
         pins: which versions of objects to read; told of what is read.
+        own_model: whether a model of the user's own is to learn it: labels that are numbers then stay what they are.
+        leaning: see `decide_task`.
 
     Raises:
         DataError: the table cannot be used; names the file, the column and the row.
@@ -90,12 +101,14 @@ def load_table(spec: DataSpec, kind: TableKind, *, seed: int, folder: Path, pins
     tables = read.tables
     extra = [tables.get(field) for field in ("validation_source", "test_source")]
     encoded = encode_targets(
-        decide_task(read.source.target, spec.task),
+        decide_task(read.source.target, spec.task, leaning),
         read.source.target,
         [None if table is None else table.target for table in extra],
     )
     chosen = _divide(spec, seed, read, encoded)
     target = with_scale(encoded.target, encoded.train[chosen["train"].rows])
+    if own_model and target.class_names is not None:
+        target, chosen = _with_numbers(target, chosen, read.source.target.values)
     both = write_split_rows(folder, _BOTH, [chosen["train"], chosen["validation"]])
     test = write_split_rows(folder, "test", [chosen["test"]])
     identity, columns, shown = read.fingerprint(), read.source.columns, read.source.shown
@@ -219,6 +232,18 @@ def _divide(spec: DataSpec, seed: int, read: _Read, encoded: EncodedTargets) -> 
         elif y is not None:
             chosen[split] = ChosenRows(read.tables[field], y, read.kept[field])
     return chosen
+
+
+def _with_numbers(
+    target: Target, chosen: dict[str, ChosenRows], source: AnyArray
+) -> tuple[Target, dict[str, ChosenRows]]:
+    """Classes as they are in the source's column, where they are numbers."""
+    if source.dtype.kind not in "iuf":
+        return target, chosen
+    values = np.unique(source)
+    given = values.astype(np.float32) if values.dtype.kind == "f" else values
+    target = replace(target, class_values=class_values(values))
+    return target, {name: replace(rows, y=given[rows.y]) for name, rows in chosen.items()}
 
 
 def _divided_by(read: _Read, encoded: EncodedTargets) -> DividedBy:
