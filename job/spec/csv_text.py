@@ -41,12 +41,21 @@ def header_of(path: Path, delimiter: str, encoding: str) -> tuple[str, ...]:
         return tuple(next(csv.reader(text, delimiter=hinted or delimiter), ()))
 
 
-def undecodable_line(path: Path, encoding: str) -> str:
-    """Return which part of a file is no text of an encoding: `the header`, or the row, counted from 1 by lines."""
-    with _opened(path, encoding, errors="surrogateescape") as text:
-        for number, line in enumerate(text):
-            if any("\udc80" <= character <= "\udcff" for character in line):
-                return "the header" if number == 0 else f"row {number}"
+def undecodable_row(path: Path, delimiter: str, encoding: str) -> str:
+    """Return which part of a CSV file is no text of an encoding: `the header`, or the row, counted from 1."""
+    hinted = hinted_delimiter(path, encoding)
+    try:
+        with _opened(path, encoding, errors="surrogateescape") as text:
+            if hinted is not None:
+                text.readline(_MOST_CHARACTERS)
+            # pyarrow passes over empty lines too.
+            rows = filter(None, csv.reader(text, delimiter=hinted or delimiter))
+            for number, values in enumerate(rows):
+                if any("\udc80" <= character <= "\udcff" for value in values for character in value):
+                    return "the header" if number == 0 else f"row {number}"
+    except (UnicodeDecodeError, csv.Error):
+        # Not every encoding can go on behind what it cannot decode.
+        pass
     return "some row"
 
 

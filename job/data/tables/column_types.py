@@ -5,6 +5,7 @@ dates and times (ISO 8601) for it to be such a column; one that has anything els
 """
 
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,7 +25,6 @@ _SHOWN = 3
 _PLAIN = TextForm()
 # A longer text is no category, and every row would take as much room as the longest.
 LONGEST_TEXT = 1000
-_CANDIDATES: tuple[ColumnType, ...] = ("number", "boolean", "date")
 
 
 def decide_columns(
@@ -95,7 +95,7 @@ class _Look:
 
 
 class _LookAtTexts(_Look):
-    """Of a CSV file's column whose type is not stated.
+    """Of a column of texts whose type the spec does not state.
 
     Args:
         name: the column's.
@@ -103,14 +103,19 @@ class _LookAtTexts(_Look):
         form: how its numbers and dates are written, as far as the spec says it.
         shown: the table's name in messages.
         is_encoded: whether the spec says how its texts become numbers: then they are categories, however they look.
+
+    Attributes:
+        candidates: what it can be besides a column of strings.
     """
+
+    candidates: ClassVar[tuple[ColumnType, ...]] = ("number", "boolean", "date")
 
     def __init__(self, name: str, missing: frozenset[str], form: TextForm, shown: str, *, is_encoded: bool) -> None:
         super().__init__(name, None, form)
         self._missing = missing
         self._shown = shown
         self._is_encoded = is_encoded
-        self._alive = list(_CANDIDATES)
+        self._alive = list(self.candidates)
         self._known = 0
         self._whole = True
         self._examples: dict[str, str] = {}
@@ -125,21 +130,25 @@ class _LookAtTexts(_Look):
             return
         self._known += known
         self._note_examples(batch, texts)
-        self._alive = [kind for kind in self._alive if reads_as(texts, kind, self.form)]
+        alive = [kind for kind in self._alive if reads_as(texts, kind, self.form)]
+        if "number" in self._alive and "number" not in alive:
+            self._note_odd(batch, texts)
+        self._alive = alive
         if "number" in self._alive:
             self._whole = self._whole and _are_whole(texts)
             self._note_codes(texts)
 
     def _note_examples(self, batch: Batch, texts: pa.Array) -> None:
-        if self._odd is None and "number" in self._alive:
-            like = look_like_numbers(texts)
-            if not like.all():
-                row = int((~like).argmax())
-                self._odd = f"{texts[row].as_py()!r} ({batch.place(row)})"
         if len(self._examples) < _EXAMPLES:
             for row, text in enumerate(texts.slice(0, _EXAMPLES).to_pylist()):
                 if text is not None:
                     self._examples.setdefault(text, batch.place(row))
+
+    def _note_odd(self, batch: Batch, texts: pa.Array) -> None:
+        like = look_like_numbers(texts)
+        if not like.all():
+            row = int((~like).argmax())
+            self._odd = f"{texts[row].as_py()!r} ({batch.place(row)})"
 
     def _note_codes(self, texts: pa.Array) -> None:
         """Digits with a zero before them are a code, such as a postal one, and no number."""
@@ -175,12 +184,23 @@ class _LookAtTexts(_Look):
         if numbers < _MOSTLY * len(texts):
             return None
         odd = len(texts) - numbers
+        if odd == 0 or self._odd is None:
+            return (
+                f"column {self.name!r} holds texts that look like numbers: data.columns: {{{self.name}: {{type: "
+                "number}} reads them so"
+            )
         counted = len(texts) if len(texts) < _EXAMPLES else f"first {len(texts)} different"
         return (
             f"column {self.name!r} is read as strings because {odd} of its {counted} values "
             f"{'is no number' if odd == 1 else 'are no numbers'}, the first {self._odd}; data.missing_values names "
             "texts that stand for a missing value"
         )
+
+
+class _LookAtDeclaredTexts(_LookAtTexts):
+    """Of a Parquet file's column of texts: they stay texts, but may look like numbers or dates."""
+
+    candidates: ClassVar[tuple[ColumnType, ...]] = ()
 
 
 def _are_whole(texts: pa.Array) -> bool:
@@ -207,6 +227,8 @@ def _make_look(table: TableFiles, name: str, spec: DataSpec, stated: ColumnSpec)
             f"{table.shown}: column {name!r} is of type {declared}, which cannot be a model's input or target",
             advice=f"Leave it out with data.exclude: [{name}], or write it as numbers or texts.",
         )
+    if found == "string":
+        return _LookAtDeclaredTexts(name, missing, form, table.shown, is_encoded=is_encoded)
     if found == "null":
         return _Look(name, "number")
     return _Look(name, found, whole=pa.types.is_integer(declared))  # type: ignore[arg-type]  # neither null nor None

@@ -13,7 +13,7 @@ import pyarrow.parquet as pa_parquet
 
 from job.data.source_files import SourceFile
 from job.errors import DataError
-from job.spec.csv_text import hinted_delimiter, is_gzip, undecodable_line
+from job.spec.csv_text import hinted_delimiter, is_gzip, undecodable_row
 
 TableKind = Literal["csv", "parquet"]
 
@@ -103,7 +103,8 @@ class TableFiles:
     def _check(self, file: SourceFile) -> None:
         with self._clear_errors(file):
             schema = self._schema(file.path)
-        names = tuple(schema.names)
+            # pyarrow decodes names when they are asked for.
+            names = tuple(schema.names)
         if self.kind == "csv":
             named = max((place for place, name in enumerate(names, start=1) if name), default=0)
             self.unnamed, names = max(self.unnamed, len(names) - named), names[:named]
@@ -158,8 +159,9 @@ class TableFiles:
             raise DataError(f"{file.shown}: is damaged or of another format: {_first_line(error)}") from error
 
     def _undecodable(self, file: SourceFile) -> DataError:
+        place = undecodable_row(file.path, self._form.delimiter, self._form.encoding)
         return DataError(
-            f"{file.shown}: {undecodable_line(file.path, self._form.encoding)} is no text in {self._form.encoding}",
+            f"{file.shown}: {place} is no text in {self._form.encoding}",
             advice="data.text_encoding names the encoding, often cp1252 or latin-1; of Excel's Unicode text utf-16.",
         )
 
