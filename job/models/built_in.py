@@ -12,7 +12,7 @@ from job.models.declaring import declare_entry, default_of, of_one_type
 from job.models.learning import Span, is_scheduled, optimizer_of
 from job.models.metrics import metrics_of
 from job.models.tunable import TunableModel
-from job.spaces import AnyEntry, Builder, Scalar
+from job.spaces import AnyEntry, Builder, Scalar, as_made
 from job.target import Target
 
 
@@ -78,8 +78,9 @@ class BuiltInHyperModel(TunableModel):
         """
         if entry.parent_name is None or entry.parent_values is None:
             return []
-        outer = self._conditions(self._entries[entry.parent_name])
-        return [*outer, (entry.parent_name, of_one_type(entry.parent_values))]
+        parent = self._entries[entry.parent_name]
+        values = [as_made(parent, value) for value in entry.parent_values]
+        return [*self._conditions(parent), (entry.parent_name, of_one_type(values))]
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """A compiled model with the values that `hp` holds."""

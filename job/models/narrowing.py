@@ -14,6 +14,7 @@ from job.spaces import (
     IntEntry,
     Sampling,
     Scalar,
+    as_made,
     can_take,
     same_value,
 )
@@ -61,7 +62,7 @@ def _of_values(
 def _as_declared(known: AnyEntry, value: Scalar) -> Scalar:
     """A value in the type that the code expects: 0 of an hp.Float is 0.0."""
     if isinstance(known, FloatEntry):
-        return float(value)
+        return float(as_made(known, value))
     if isinstance(known, ChoiceEntry):
         return next(one for one in known.values if same_value(one, value))
     return value
@@ -73,9 +74,11 @@ def _of_range(declared: kt.HyperParameter, known: AnyEntry, wanted: IntEntry | F
     step = known.step if wanted.step is None else wanted.step
     sampling: Sampling = known.sampling if wanted.sampling == "linear" else wanted.sampling
     low, high = wanted.min_value, wanted.max_value
+    if isinstance(known, FloatEntry):
+        low, high = float(as_made(known, low)), float(as_made(known, high))
     # Where the first two values and the last are declared ones, so are all between.
     following = low if step is None or low == high else low + step if sampling == "linear" else low * step
-    if not all(can_take(known, value) for value in (low, high)) or not _has(known, following):
+    if not all(can_take(known, value) for value in (low, high)) or not can_take(known, following):
         return None
     default = wanted.default
     if default is None and low <= declared.default <= high:
@@ -87,12 +90,3 @@ def _of_range(declared: kt.HyperParameter, known: AnyEntry, wanted: IntEntry | F
         )
     except ValueError:
         return None
-
-
-def _has(known: IntEntry | FloatEntry, value: float) -> bool:
-    if can_take(known, value):
-        return True
-    # A step that is computed twice need not be the same to the last bit.
-    return isinstance(known, FloatEntry) and any(
-        can_take(known, other) for other in (round(value, 12), round(value, 9))
-    )

@@ -1,8 +1,9 @@
 """What code declares with one set of values and not with another: runs of it, and the conditions that they show."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import keras_tuner
@@ -10,9 +11,13 @@ from keras_tuner.engine import hyperparameters as kt
 from keras_tuner.src.engine.conditions import Parent  # it has no public name
 
 from job.logs import get_logger
+from job.models.declaring import declared_entry
+from job.spaces import values_of
 
-# So many values of an entry are tried one by one, as many as decide over other entries in code that people write.
+# So many numbers are tried one by one, as many as decide over other entries in code that people write.
 _FEW_VALUES = 16
+# A condition lists values: a number that has more decides over no other entry.
+_MOST_VALUES = 1000
 # More runs than these are not made: an entry that only they would show takes its default.
 _MOST_RUNS = 200
 
@@ -40,66 +45,91 @@ class Run:
 def varied_runs(first: Run, declare: Declare) -> list[Run]:
     """Run code with one value changed at a time until nothing new appears, the first run included.
 
-    Tried are all values of a choice, a boolean, and whole numbers of which there are few; of others the smallest and
-    the largest. Where a run shows what none before it has, all is varied again from there: what appears may depend on
-    both.
+    Tried are all values of a choice, a boolean, and numbers of which there are few; of others the smallest and the
+    largest, and between two that show different entries the one in the middle, until they are next to each other. Where
+    a run shows what none before it has, all is varied again from there: what appears may depend on both.
 
     Args:
         first: with default values.
         declare: runs the code with values; None where it refuses them.
     """
-    runs, tried = [first], {_key(first.values)}
+    runs = {_key(first.values): first}
+    refused: set[_Key] = set()
     known, waiting = set(first.names), [first]
-    while waiting:
-        base = waiting.pop(0)
-        for values in _variations(base):
-            if _key(values) in tried:
-                continue
-            if len(runs) >= _MOST_RUNS:
-                get_logger().warning(
-                    "the code was not run with more values: what only these would show is not searched", runs=len(runs)
-                )
-                return runs
-            tried.add(_key(values))
-            hp = declare(values)
-            if hp is None:
-                continue
-            run = Run.of(hp)
-            runs.append(run)
-            if not run.names <= known:
-                known |= run.names
-                waiting.append(run)
-    return runs
+
+    def run_with(values: Mapping[str, Any]) -> Run | None:
+        key = _key(values)
+        if key in runs or key in refused:
+            return runs.get(key)
+        if len(runs) + len(refused) >= _MOST_RUNS:
+            raise _TooManyRunsError
+        hp = declare(values)
+        if hp is None:
+            refused.add(key)
+            return None
+        runs[key] = run = Run.of(hp)
+        if not run.names <= known:
+            known.update(run.names)
+            waiting.append(run)
+        return run
+
+    try:
+        while waiting:
+            base = waiting.pop(0)
+            for entry in base.entries:
+                _vary(entry, base, run_with)
+    except _TooManyRunsError:
+        get_logger().warning(
+            "the code was not run with more values: what only these would show is not searched", runs=len(runs)
+        )
+    return list(runs.values())
 
 
-def _key(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+class _TooManyRunsError(Exception):
+    """As many runs were made as may be."""
+
+
+_Key = tuple[tuple[str, str], ...]
+
+
+def _key(values: Mapping[str, Any]) -> _Key:
     return tuple(sorted((name, repr(value)) for name, value in values.items()))
 
 
-def _variations(base: Run) -> Iterator[dict[str, Any]]:
-    for entry in base.entries:
-        for value in _values_to_try(entry):
-            if value != base.values.get(entry.name):
-                yield {**base.values, entry.name: value}
+def _vary(entry: kt.HyperParameter, base: Run, run_with: Callable[[Mapping[str, Any]], Run | None]) -> None:
+    """Run with other values of one entry."""
 
+    def shown_by(value: object) -> frozenset[str] | None:
+        run = base if value == base.values.get(entry.name) else run_with({**base.values, entry.name: value})
+        return None if run is None else run.names
 
-def _values_to_try(entry: kt.HyperParameter) -> list[Any]:
     values = _all_values(entry)
-    if values is not None:
-        return values
-    ends = (getattr(entry, "min_value", None), getattr(entry, "max_value", None))
-    return [value for value in ends if value is not None]
+    if values is None:
+        for value in (entry.min_value, entry.max_value):
+            shown_by(value)
+        return
+    if len(values) <= _FEW_VALUES or not isinstance(entry, kt.Int | kt.Float):
+        for value in values:
+            shown_by(value)
+        return
+    current = base.values.get(entry.name)
+    middle = [values.index(current)] if current in values else []
+    places = sorted({0, *middle, len(values) - 1})
+    gaps = list(pairwise(places))
+    while gaps:
+        low, high = gaps.pop(0)
+        if high - low > 1 and shown_by(values[low]) != shown_by(values[high]):
+            between = (low + high) // 2
+            gaps += [(low, between), (between, high)]
 
 
 def _all_values(entry: kt.HyperParameter) -> list[Any] | None:
-    """Every value of an entry that has few; None of another one, which then decides over no other."""
+    """Every value of an entry; None of a continuous one and one of very many, which then decide over no other."""
     if isinstance(entry, kt.Choice | kt.Boolean | kt.Fixed):
-        values = list(entry.values)
-    elif isinstance(entry, kt.Int) and entry.step is not None:
-        values = [int(value) for value in entry.values]
-    else:
-        return None
-    return values if len(values) <= _FEW_VALUES else None
+        return list(entry.values)
+    known = declared_entry(entry)
+    size = known.size()
+    return None if size is None or size > _MOST_VALUES else list(values_of(known))
 
 
 def with_conditions(runs: Sequence[Run]) -> list[kt.HyperParameter]:
@@ -130,7 +160,7 @@ def _conditioned(
         return entry
     conditions = []
     candidates = [
-        Parent(one.name, _in_order(one, shown))
+        Parent(one.name, _values_that_show(one, shown, runs))
         for one in before
         if _all_values(one) is not None and all(one.name in run.names for run in shown)
     ]
@@ -154,9 +184,17 @@ def _conditioned(
     return conditioned
 
 
-def _in_order(parent: kt.HyperParameter, shown: Sequence[Run]) -> list[Any]:
+def _values_that_show(parent: kt.HyperParameter, shown: Sequence[Run], runs: Sequence[Run]) -> list[Any]:
+    """The parent's values with which an entry was shown, and those not tried that lie next to one in the order."""
+    values = _all_values(parent) or []
     used = [run.values[parent.name] for run in shown]
-    return [value for value in _all_values(parent) or () if value in used]
+    tried = [run.values[parent.name] for run in runs if parent.name in run.names]
+    places = [place for place, value in enumerate(values) if value in tried]
+    admitted = {place for place in places if values[place] in used}
+    for low, high in pairwise(places):
+        if admitted & {low, high}:
+            admitted.update(range(low + 1, high))
+    return [values[place] for place in sorted(admitted)]
 
 
 def _holds(condition: Any, run: Run) -> bool:  # noqa: ANN401 - KerasTuner has no annotations

@@ -1,6 +1,5 @@
 """The space that the user's own code declares: found out by running it, narrowed by the spec, then frozen."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +9,13 @@ from keras_tuner.engine import hyperparameters as kt
 
 from job.errors import Problem
 from job.logs import get_logger
+from job.models.declaring import declared_entry
 from job.models.narrowing import narrowed
 from job.models.own_runs import Run, varied_runs, with_conditions
-from job.spaces import AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry, FloatEntry, IntEntry, Sampling, can_take
+from job.spaces import AnyEntry, ChoiceEntry, FixedEntry, IntEntry, can_take
 from job.spec.fields import listed, nearest
 
 BATCH_SIZE = "batch_size"
-# Steps such as 0.1 have no exact binary form.
-_STEP_TOLERANCE = 1e-9
 
 # Conditions, all of which must hold; KerasTuner does not export their class.
 _Scope = Sequence[Any]
@@ -205,42 +203,3 @@ def _unknown(space: keras_tuner.HyperParameters, narrowing: Mapping[str, AnyEntr
         hint = f"did you mean {close}? " if close else ""
         problems.append(Problem(f"space.{name}", f"the model's code declares no such hyperparameter; {hint}{known}"))
     return problems
-
-
-def declared_entry(declared: kt.HyperParameter) -> AnyEntry:
-    """An entry of KerasTuner's as one of a spec's, without its conditions."""
-    if isinstance(declared, kt.Fixed):
-        return FixedEntry(type="fixed", value=declared.value)
-    if isinstance(declared, kt.Boolean):
-        return BooleanEntry(type="boolean", default=bool(declared.default))
-    if isinstance(declared, kt.Choice):
-        return ChoiceEntry(type="choice", values=tuple(declared.values), ordered=None, default=declared.default)
-    last = _last_value(declared)
-    # None stood for linear once.
-    sampling: Sampling = declared.sampling or "linear"
-    # KerasTuner fills in 1 where nothing is said.
-    is_every = sampling == "linear" and declared.step == 1
-    if isinstance(declared, kt.Int):
-        return IntEntry(
-            type="int",
-            min_value=int(declared.min_value),
-            max_value=int(last),
-            step=None if declared.step is None or is_every else int(declared.step),
-            sampling=sampling,
-        )
-    step = None if declared.step is None else float(declared.step)
-    return FloatEntry(
-        type="float", min_value=float(declared.min_value), max_value=float(last), step=step, sampling=sampling
-    )
-
-
-def _last_value(declared: kt.HyperParameter) -> float:
-    """The last value that steps from the lower bound meet: KerasTuner's bounds need not be one."""
-    low, high, step = declared.min_value, declared.max_value, declared.step
-    if step is None or low == high:
-        return float(high)
-    if declared.sampling in {None, "linear"}:
-        last = low + math.floor((high - low) / step * (1 + _STEP_TOLERANCE)) * step
-    else:
-        last = low * step ** math.floor(math.log(high / low, step) * (1 + _STEP_TOLERANCE))
-    return float(high if math.isclose(last, high) else last)

@@ -365,7 +365,7 @@ def _require_a_plan(plan: TrialPlan, space: "keras_tuner.HyperParameters") -> No
 
 
 def _in_words(space: "keras_tuner.HyperParameters") -> dict[str, str]:
-    from job.models.own_space import declared_entry  # noqa: PLC0415 - see check_model
+    from job.models.declaring import declared_entry  # noqa: PLC0415 - see check_model
     from job.plan import values_in_words  # noqa: PLC0415
 
     entries: dict[str, str] = {}

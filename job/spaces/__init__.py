@@ -18,7 +18,7 @@ from job.spaces.entries import (
     SpaceEntry,
     spell_out,
 )
-from job.spaces.points import can_take, same_value, space_size, values_of
+from job.spaces.points import as_made, can_take, same_value, space_size, values_of
 
 __all__ = [
     "BUILDERS",
@@ -39,6 +39,7 @@ __all__ = [
     "Scalar",
     "Space",
     "SpaceEntry",
+    "as_made",
     "can_take",
     "same_value",
     "space_size",

@@ -73,17 +73,20 @@ class _NumericalEntry(_Entry):
         grown = minimum * step**index
         return grown if self.sampling == "log" else maximum + minimum - grown
 
-    def _meets(self, value: float, minimum: float, maximum: float, step: float | None) -> bool:
-        """Whether a value is within the range, and one of its steps."""
+    def _made(self, value: float, minimum: float, maximum: float, step: float | None) -> float | None:
+        """Return a value as the range makes it: 0.30000000000000004 for 0.3 of 0, 0.1, …; None where it has none."""
         if step is None or minimum == maximum:
-            return minimum <= value <= maximum
+            return value if minimum <= value <= maximum else None
         # Backwards, a logarithmic range grows away from its upper bound.
         grown = maximum + minimum - value if self.sampling == "reverse_log" else value
         if self.sampling != "linear" and grown <= 0:
-            return False
+            return None
         index = round(self._steps(minimum, grown, step))
-        in_range = 0 <= index < self._count(minimum, maximum, step)
-        return in_range and self._value_at(index, minimum, maximum, step) == value
+        if not 0 <= index < self._count(minimum, maximum, step):
+            return None
+        made = self._value_at(index, minimum, maximum, step)
+        is_it = math.isclose(made, value, rel_tol=_STEP_TOLERANCE, abs_tol=_STEP_TOLERANCE * step)
+        return made if is_it else None
 
 
 class IntEntry(_NumericalEntry):
@@ -118,7 +121,7 @@ class IntEntry(_NumericalEntry):
         """Whether the range has this value."""
         if isinstance(value, bool) or not isinstance(value, int):
             return False
-        return self._meets(value, self.min_value, self.max_value, self.step)
+        return self._made(value, self.min_value, self.max_value, self.step) == value
 
 
 class FloatEntry(_NumericalEntry):
@@ -153,9 +156,11 @@ class FloatEntry(_NumericalEntry):
 
     def contains(self, value: Scalar) -> bool:
         """Whether the range has this value."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        return self._meets(value, self.min_value, self.max_value, self.step)
+        return not isinstance(value, bool | str) and self.made(value) is not None
+
+    def made(self, value: float) -> float | None:
+        """Return the value as the search will have it, which may differ in the last bit; None outside the range."""
+        return self._made(value, self.min_value, self.max_value, self.step)
 
 
 class ChoiceEntry(_Entry):

@@ -25,19 +25,19 @@ def _points(name: str, entries: Mapping[str, AnyEntry]) -> int | None:
     deciding: list[Scalar] = []
     for child in children.values():
         for value in child.parent_values or ():
-            if can_take(entry, value) and not any(same_value(value, other) for other in deciding):
-                deciding.append(value)
+            if can_take(entry, value) and not any(same_value(as_made(entry, value), other) for other in deciding):
+                deciding.append(as_made(entry, value))
     points = size - len(deciding)
     for value in deciding:
-        below = [_points(key, entries) for key, child in children.items() if _is_active(child, value)]
+        below = [_points(key, entries) for key, child in children.items() if _is_active(entry, child, value)]
         if None in below:
             return None
         points += math.prod(count for count in below if count is not None)
     return points
 
 
-def _is_active(child: AnyEntry, parent_value: Scalar) -> bool:
-    return any(same_value(value, parent_value) for value in child.parent_values or ())
+def _is_active(parent: AnyEntry, child: AnyEntry, parent_value: Scalar) -> bool:
+    return any(same_value(as_made(parent, value), parent_value) for value in child.parent_values or ())
 
 
 def same_value(one: Scalar, other: Scalar) -> bool:
@@ -56,6 +56,12 @@ def can_take(entry: AnyEntry, value: Scalar) -> bool:
             return any(same_value(one, value) for one in entry.values)
         case IntEntry() | FloatEntry():
             return entry.contains(value)
+
+
+def as_made(entry: AnyEntry, value: Scalar) -> Scalar:
+    """Return a value that the entry can take as a search has it: conditions compare to the last bit."""
+    made = entry.made(value) if isinstance(entry, FloatEntry) and not isinstance(value, bool | str) else None
+    return value if made is None else made
 
 
 def values_of(entry: AnyEntry) -> tuple[Scalar, ...]:
