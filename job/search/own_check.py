@@ -3,11 +3,9 @@
 What is wrong with it is told by its own file and line, before any trial is started; and its space is found out.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from job.errors import JobError, ModelCodeError, SpecError
@@ -27,8 +25,9 @@ if TYPE_CHECKING:
 # However long a trial may take: importing TensorFlow, and compiling a large model once.
 _PATIENCE_SECONDS = 900.0
 # Rows that the published form of the model is tried on.
-_RAW_ROWS = 4
-_TOLERANCE = 1e-4
+_RAW_ROWS = 32
+# How many configurations besides the default values are tried in that form.
+_DRAWS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples
     prepare_process(threads=plan.spec.resources.threads_per_trial)
     import keras  # noqa: PLC0415 - likewise
 
-    from job.models import NarrowedHyperParameters, OwnModel, discover, needs_code  # noqa: PLC0415
+    from job.models import NarrowedHyperParameters, OwnModel, discover  # noqa: PLC0415
 
     # Filtered, an error has lost the lines that led to it.
     keras.config.disable_traceback_filtering()
@@ -136,12 +135,12 @@ def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples
         raise SpecError(found.problems)
     _require_a_plan(plan, found.space)
     report("saved")
-    published = tried.published(samples)
+    needs_code = tried.require_faithful(samples, found.space)
     return CheckedModel(
         space=found.space.get_config(),
         entries=_in_words(found.space),
         parameters=int(model.count_params()),
-        needs_code=needs_code(published),
+        needs_code=needs_code,
     )
 
 
@@ -229,25 +228,28 @@ class _Trying:
         if problem is not None:
             raise ModelCodeError(self.code.located(problem))
 
-    def published(self, samples: Samples) -> "keras.Model":
-        """The model as it would be published: it saves, takes raw rows, and answers as the trained one."""
-        import keras  # noqa: PLC0415 - see check_model
-        import numpy as np  # noqa: PLC0415
+    def require_faithful(self, samples: Samples, space: "keras_tuner.HyperParameters") -> bool:
+        """See that what would be published is what was trained, with default values and with others of the space.
 
-        from job.models import publishable_model  # noqa: PLC0415
+        Returns:
+            Whether what is published needs the user's code.
+        """
+        from job.export.proof import require_faithful  # noqa: PLC0415 - see check_model
 
-        prefix = "the model cannot be published: "
-        with self._blaming("saved", prefix), tempfile.TemporaryDirectory() as folder:
-            published = publishable_model(self.model, samples.preparation, self.code.custom_objects())
-            published.save(Path(folder) / "model.keras")
-            answers = published.predict(samples.raw, verbose=0)
-            expected = self.model.predict(samples.preparation.prepare(samples.raw), verbose=0)
-        pairs = zip(keras.tree.flatten(answers), keras.tree.flatten(expected), strict=True)
-        if not all(np.allclose(one, other, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True) for one, other in pairs):
-            get_logger().warning(
-                "the published form of the untrained model answers otherwise than the model itself; is it random?"
-            )
-        return published
+        cores = [self.model, *(self._trained(space, number) for number in range(_DRAWS))]
+        with self._blaming("saved", "the model cannot be published: "):
+            return require_faithful(cores, samples.preparation, samples.raw, self.code.code, self.code.custom_objects())
+
+    def _trained(self, space: "keras_tuner.HyperParameters", number: int) -> "keras.Model":
+        import keras_tuner  # noqa: PLC0415 - see check_model
+
+        hp = keras_tuner.HyperParameters.from_config(space.get_config())
+        for entry in hp.space:
+            if hp.is_active(entry):
+                hp.values[entry.name] = entry.random_sample(number)
+        drawn = replace(self, model=_built(self.code, hp, self.plan))
+        drawn.one_batch(hp)
+        return drawn.model
 
 
 def _require_a_plan(plan: TrialPlan, space: "keras_tuner.HyperParameters") -> None:
