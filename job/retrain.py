@@ -49,7 +49,7 @@ class TrainedModel:
 
     model: keras.Model
     description: PublishedModel
-    core: keras.Model | None = None
+    core: keras.Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import hashlib
 import platform
 import socket
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from job.evaluation import Evaluation
 from job.evaluation import evaluate as evaluate_model
 from job.layout import is_variation
 from job.models import TunableModel
+from job.own_code import OwnCode
 from job.progress import SearchDisplay
 from job.records import (
     EngineChoices,
@@ -46,17 +48,20 @@ from job.training.rows import rows_fit
 from job.version import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
-    from job.export.model import Exported
+    from job.export.model import Exported, Reader
 
 __all__ = [
     "evaluate",
-    "export",
     "inputs_of",
     "lineage_of",
     "may_export",
     "progress_of",
+    "publishable",
+    "reading",
     "retrain",
     "search",
     "sensitivity",
@@ -192,12 +197,32 @@ def try_exports(spec: JobSpec, plan: TrialPlan, dataset: Dataset, folder: Path) 
         try_all(hypermodel, values, dataset, spec.export, folder, precision=spec.training.precision)
 
 
-def export(spec: JobSpec, trained: TrainedModel, dataset: Dataset, folder: Path) -> "Exported":
-    """Write the model to publish in the formats that the spec names; see `job.export`."""
+@contextlib.contextmanager
+def reading(folder: Path, code: OwnCode | None) -> "Iterator[Reader]":
+    """Start the process that will load what is published while there is still something else to do."""
+    from job.export.model import open_reader  # noqa: PLC0415 - Keras is configured by now
+
+    with contextlib.ExitStack() as stack:
+        with clear_disk_errors(folder):
+            reader = stack.enter_context(open_reader(folder, code))
+        yield reader
+
+
+def publishable(
+    spec: JobSpec, trained: TrainedModel, dataset: Dataset, reader: "Reader"
+) -> "tuple[TrainedModel, Exported]":
+    """Write all files of the model, and see that they are what was trained; see `job.export`.
+
+    Returns:
+        The trained model as it was loaded from `model.keras`, which is what is scored; and the files.
+    """
+    from job.export.model import Candidate  # noqa: PLC0415 - likewise
     from job.export.stages import export_published  # noqa: PLC0415 - likewise
 
-    with clear_disk_errors(folder):
-        return export_published(trained.model, dataset, spec.export, folder)
+    candidate = Candidate(trained.model, trained.core, dataset.preparation)
+    with clear_disk_errors(reader.folder):
+        loaded, exported = export_published(candidate, dataset, spec.export, reader)
+    return replace(trained, model=loaded), exported
 
 
 def evaluate(plan: TrialPlan, trained: TrainedModel, dataset: Dataset) -> Evaluation:

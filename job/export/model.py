@@ -40,7 +40,7 @@ _MOST_ROWS, _MOST_BYTES = 1024, 64 * 2**20
 # A conversion takes seconds; one that takes so long never ends.
 _TIMEOUT_SECONDS = 1800.0
 _SAVED_MODEL, _IN_32_BITS, _ROWS = "saved_model", "in_32_bits", "rows.npz"
-KERAS_FILE = Path(layout.MODEL_KERAS).name
+_KERAS_FILE = Path(layout.MODEL_KERAS).name
 _SHOWN_NOISE = 4000
 
 
@@ -52,11 +52,18 @@ class Exported:
         exports: what can be published; their files are in `folder`.
         refusals: what cannot.
         folder: holds the files under the names that `export.path` has below `model/`.
+        needs_code: whether `model.keras`, if it is there, loads only with the user's code.
     """
 
     exports: tuple[Export, ...]
     refusals: tuple[Refusal, ...]
     folder: Path
+    needs_code: bool = False
+
+    @property
+    def keras_file(self) -> Path:
+        """`model.keras`, as it was loaded and compared."""
+        return self.folder / _KERAS_FILE
 
     def files(self, export: Export) -> list[tuple[str, Path]]:
         """The files of one format: their names relative to the run, and where they are."""
@@ -145,7 +152,7 @@ def publish_model(
     Returns:
         The other formats, and what became of `model.keras`.
     """
-    asked, task = _saved(candidate, x, KERAS_FILE, reader.folder)
+    asked, task = _saved(candidate, x, _KERAS_FILE, reader.folder)
     exported, answers = _exported(asked, formats, reader, (task,))
     return exported, answers[task.target]
 

@@ -104,8 +104,8 @@ def layer_names(model: keras.Model) -> list[tuple[str, str]]:
     return [(layer.name, type(layer).__name__) for layer in layers_of(model)]
 
 
-def layers_of(model: keras.Model) -> list[keras.Layer]:
-    """Every layer, the outermost first."""
+def layers_of(model: keras.Layer) -> list[keras.Layer]:
+    """Every layer of a model or layer, the outermost first."""
     # Keras's own walk over layers of layers; `Model.layers` stops at the first.
     return list(model._flatten_layers(include_self=False))  # noqa: SLF001
 

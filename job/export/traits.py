@@ -27,16 +27,16 @@ def differences(model: keras.Model, loaded: Traits | None) -> list[str]:
         return _forgotten(model)
     ours = traits_of(model)
     if len(ours) != len(loaded):
-        return [f"the loaded model has {len(loaded)} layers instead of {len(ours)}"]
+        return [f"the loaded model has {len(loaded)} layers instead of {len(ours)}", *_forgotten(model)]
     found = []
     for (name, mine), (_, other) in zip(ours, loaded, strict=True):
         changed = [
-            f"{key} is {_short(other.get(key, 'missing'))} instead of {_short(mine.get(key, 'missing'))}"
-            for key in sorted({*mine, *other})
-            if mine.get(key) != other.get(key)
+            f"{key} is {_short(other[key])} instead of {_short(mine[key])}"
+            for key in mine.keys() & other.keys()
+            if mine[key] != other[key]
         ]
         if changed:
-            found.append(f"layer {name}: {'; '.join(changed[:_SHOWN])}")
+            found.append(f"layer {name}: {'; '.join(sorted(changed)[:_SHOWN])}")
     return [*found[:_SHOWN], *_forgotten(model)]
 
 
@@ -45,15 +45,25 @@ def _traits(layer: keras.Layer) -> Iterator[tuple[str, str]]:
         config = layer.get_config()
     except Exception:  # noqa: BLE001 - the user's own, which may raise anything
         config = {}
-    for key, value in config.items():
-        yield f"config {key}", repr(value)
-    for key, value in vars(layer).items():
-        # Keras counts calls and objects in private attributes of its own.
-        if not key.startswith("_") and key not in config and key not in {"name", "built"} and _is_plain(value):
-            yield key, repr(value)
-    for variable in layer.variables:
-        content = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
-        yield f"variable {variable.path}", hashlib.sha256(content.tobytes()).hexdigest()[:12]
+    # What a graph is made of is told layer by layer.
+    if not isinstance(layer, keras.Model):
+        for key, value in config.items():
+            yield f"config {key}", repr(value)
+    if not _is_kerass(type(layer)):
+        for key, value in vars(layer).items():
+            if not key.startswith("_") and key not in config and key not in {"name", "built"} and _is_plain(value):
+                yield key, repr(value)
+    # Those of a layer of layers are told by these; where numbers are drawn from moves on whenever they are.
+    inner = {id(variable) for one in layers_of(layer) for variable in one.variables}
+    for number, variable in enumerate(layer.variables):
+        if id(variable) not in inner and variable.name != "seed_generator_state":
+            content = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+            digest = hashlib.sha256(content.tobytes()).hexdigest()[:12]
+            yield f"variable {number} ({variable.name})", f"{variable.shape} {digest}"
+
+
+def _is_kerass(kind: type) -> bool:
+    return kind.__module__.split(".", 1)[0] == "keras"
 
 
 def _is_plain(value: object) -> bool:
@@ -69,7 +79,7 @@ def _forgotten(model: keras.Model) -> list[str]:
     found: dict[str, None] = {}
     for layer in layers_of(model):
         kind = type(layer)
-        if kind.__module__.split(".", 1)[0] == "keras":
+        if _is_kerass(kind):
             continue
         try:
             known = set(layer.get_config())

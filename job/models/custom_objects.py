@@ -31,11 +31,12 @@ def custom_names(model: keras.Model) -> Iterator[str]:
 def _custom_names(part: object) -> Iterator[str]:
     if isinstance(part, Mapping):
         name = part.get("class_name")
+        # A lambda in a Lambda layer has no module.
+        if name == "__lambda__":
+            yield "a lambda"
         # Only what Keras has serialised has all of these.
-        if isinstance(name, str) and "config" in part and "module" in part:
-            if name == "__lambda__":
-                yield "a lambda"
-            elif name == "function":
+        elif isinstance(name, str) and "config" in part and "module" in part:
+            if name == "function":
                 yield from _custom_function(part)
             elif not _is_kerass(part["module"]):
                 yield name

@@ -126,7 +126,8 @@ class Manifest(Record):
 
     `seconds` has one entry per stage and `total`; `artifacts` maps keys relative to the run. `artifacts_prefix` stands
     before the names of all artifacts but the log's, where the server ignores conditional writes; it is empty otherwise.
-    `exports`: the formats that the model was published in besides `model.keras`.
+    `exports`: the formats that the model was published in besides `model.keras`. `needs_code`: whether `model.keras`
+    loads only with the user's own code.
     """
 
     schema_version: Literal[1] = 1
@@ -148,6 +149,7 @@ class Manifest(Record):
     artifacts: dict[str, Artifact]
     artifacts_prefix: str = ""
     exports: tuple[Export, ...] = ()
+    needs_code: bool = False
 
 
 class Failure(Record):
