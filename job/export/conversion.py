@@ -18,6 +18,8 @@ from job.export.formats import FORMATS, CannotHoldError, Format
 from job.export.request import Answer, Exchange, Request, Task
 from job.own_code import OwnCode, describe
 
+_LONGEST = 600
+
 
 def main(folder: Path) -> None:
     """Do all tasks of the request in a folder, once there is one."""
@@ -83,9 +85,16 @@ def _answer_of_keras(task: Task, folder: Path, code: OwnCode | None) -> Answer:
 
 
 def _in_words(error: Exception, code: OwnCode | None) -> str:
-    if code is not None:
-        return describe(error, code)
-    return f"{type(error).__name__}: {error}".strip()[:600]
+    point = _point_of(str(error))
+    if point != str(error):
+        error.args = (point,)
+    return f"{type(error).__name__}: {error}" if code is None else describe(error, code)
+
+
+def _point_of(said: str) -> str:
+    """What Keras says of an object that it cannot make, without the whole configuration around it."""
+    inner = said.rsplit("Exception encountered:", 1)[-1].split("Full object config:", 1)[0]
+    return inner.strip()[:_LONGEST]
 
 
 def _compared(

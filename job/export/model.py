@@ -157,9 +157,9 @@ def publish_model(
     return exported, answers[task.target]
 
 
-def load_all(candidates: Sequence[Candidate], raw: Nested, reader: "Reader") -> list[Answer]:
-    """Save several models, load them in one process, and compare each with what was trained."""
-    tasks = [_saved(one, raw, f"{number}.keras", reader.folder)[1] for number, one in enumerate(candidates)]
+def load_all(candidates: Sequence[tuple[Candidate, Nested]], reader: "Reader") -> list[Answer]:
+    """Save several models, load them in one process, and compare each with what was trained, on raw rows of its own."""
+    tasks = [_saved(one, raw, f"{number}.keras", reader.folder)[1] for number, (one, raw) in enumerate(candidates)]
     answers = reader.answers(tasks)
     return [answers[task.target] for task in tasks]
 

@@ -46,17 +46,17 @@ def require_faithful(
     """
     candidates = [Candidate(publishable_model(core, preparation, custom_objects), core, preparation) for core in cores]
     with tempfile.TemporaryDirectory() as folder, open_reader(Path(folder) / "models", code) as reader:
-        answers = load_all(candidates, raw_rows, reader)
+        answers = load_all([(one, raw_rows) for one in candidates], reader)
         for candidate, answer in zip(candidates, answers, strict=True):
-            require_alike(candidate.model, answer, code)
+            require_alike(candidate, answer, code)
     return any(answer.needs_code or needs_code(one.model) for one, answer in zip(candidates, answers, strict=True))
 
 
-def require_alike(model: keras.Model, answer: Answer, code: OwnCode | None) -> None:
+def require_alike(candidate: Candidate, answer: Answer, code: OwnCode | None) -> None:
     """See that a published file does what was trained.
 
     Args:
-        model: what was saved.
+        candidate: what was saved, and what was trained.
         answer: what became of its file.
         code: the user's own; None for a built-in builder.
 
@@ -66,7 +66,10 @@ def require_alike(model: keras.Model, answer: Answer, code: OwnCode | None) -> N
     """
     if answer.problem is None:
         return
-    found = differences(model, answer.traits)
+    kind = type(candidate.core)
+    found = differences(candidate.model, answer.traits)
+    if kind.predict_step not in {one.predict_step for one in (keras.Model, keras.Sequential)}:
+        found.append(f"{kind.__name__}.predict_step is its own, which no file holds: what it does belongs into call")
     message = f"the file of the published model is not the model that was trained: {answer.problem}"
     message += "".join(f"\n    {one}" for one in found)
     if code is None:

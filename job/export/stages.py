@@ -72,12 +72,12 @@ def export_published(
     """
     formats = formats_of(asked, candidate.model)
     exported, answer = publish_model(candidate, formats, dataset.test.x, reader)
-    require_alike(candidate.model, answer, reader.code)
+    require_alike(candidate, answer, reader.code)
     if answer.needs_code and "saved_model" not in formats:
         # Keras refuses what no configuration shows to be code.
         with open_reader(reader.folder, reader.code) as another:
             exported, answer = publish_model(candidate, ("saved_model", *asked), dataset.test.x, another)
-        require_alike(candidate.model, answer, reader.code)
+        require_alike(candidate, answer, reader.code)
     get_logger().info(
         "model.keras agrees with the trained model",
         rows=row_count(first_rows(dataset.test.x)),

@@ -37,7 +37,11 @@ def differences(model: keras.Model, loaded: Traits | None) -> list[str]:
         ]
         if changed:
             found.append(f"layer {name}: {'; '.join(sorted(changed)[:_SHOWN])}")
-    return [*found[:_SHOWN], *_forgotten(model)]
+    found = [*found[:_SHOWN], *_forgotten(model)]
+    own = {type(layer).__name__: None for layer in layers_of(model) if not _is_kerass(type(layer))}
+    if own and not found:
+        found = [f"no argument or variable differs: {', '.join(own)} must keep something else"]
+    return found
 
 
 def _traits(layer: keras.Layer) -> Iterator[tuple[str, str]]:
