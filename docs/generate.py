@@ -83,9 +83,9 @@ def job_spec_page() -> str:
 
 
 _SPEC_INTRODUCTION = """\
-A job spec is a mapping in YAML 1.2 (`1e-2` is a number, `on` is text), JSON or TOML. Every field has a default: an
-empty spec, or none, is the quickstart. Unknown fields and values of a wrong type are errors, and all errors are
-reported together, with exit code 10.
+A job spec is a mapping in YAML 1.2 (`1e-2` is a number, `on` is text), JSON or TOML. Every field has a default: a spec
+without any field (`{}`), or none at all, is the quickstart; a document with nothing in it is an error. Unknown fields
+and values of a wrong type are errors, and all errors are reported together, with exit code 10.
 
 The document comes from `--spec` or `JOB_SPEC`: a path, an `s3://` URL, `-` for standard input, or the document itself.
 The suffix of a name (`.yaml`, `.yml`, `.json`, `.toml`) tells the format; without one, the content does.

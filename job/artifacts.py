@@ -69,7 +69,8 @@ def write_artifacts(results: RunResults, publication: Publication, scratch: Path
 def write_summary(results: RunResults, publication: Publication, seconds: Mapping[str, float]) -> None:
     """Write the page for people."""
     manifest = manifest_of(results, publication, seconds)
-    text = summary_of(manifest, results.search.trials, publication.url(layout.MODEL_KERAS), results.sensitivity)
+    url, notes = publication.url(layout.MODEL_KERAS), results.dataset.notes
+    text = summary_of(manifest, results.search.trials, url, results.sensitivity, notes)
     publication.write(layout.SUMMARY, text.encode())
 
 
@@ -136,6 +137,6 @@ def _metrics(results: RunResults) -> dict[str, object]:
         "validation": validation_scores(results.search),
         **({"validation_deviation": deviations} if deviations else {}),
         "best_trial": results.search.best.trial_id,
-        "data": results.dataset.profile(),
+        "data": {**results.dataset.profile(), "notes": results.dataset.notes},
         **({"sensitivity": effects} if effects else {}),
     }

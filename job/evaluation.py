@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from job.data import Dataset, Preparation, Split
+from job.data.labels import class_codes
+from job.data.nested import as_tuples
 from job.logs import get_logger
 from job.models import RawBatches, as_model_input
 from job.models.answers import predicted_classes, scores_itself
@@ -68,8 +70,12 @@ def evaluate(
                 report |= _residuals(test, outputs)
         else:
             scores |= _asked_scores(test, outputs, [name for name in asked if name not in scores])
-            predicted = predicted_classes(core or model, outputs, len(dataset.class_names))
-            report |= {} if predicted is None else _classification_report(test, predicted, dataset.class_names)
+            values = dataset.target.class_values
+            threshold = None if values is None else (values[0] + values[-1]) / 2
+            predicted = predicted_classes(core or model, outputs, len(dataset.class_names), threshold)
+            if predicted is not None:
+                actual = class_codes(test.y, dataset.target)
+                report |= _classification_report(actual, predicted, dataset.class_names)
     return Evaluation(scores, report)
 
 
@@ -77,7 +83,7 @@ def _r2(test: Split, outputs: Predictions) -> dict[str, float]:
     """1 - sum of squared residuals / sum of squared deviations from the mean; there is none of equal targets."""
     from sklearn.metrics import r2_score  # noqa: PLC0415 - 0.7 s of import
 
-    actual = np.asarray(test.y, dtype=np.float64)
+    actual = np.asarray(test.y, dtype=np.float64).reshape(-1)
     if (actual == actual[0]).all():
         return {}
     return {"r2": float(r2_score(actual, outputs.reshape(-1).astype(np.float64), sample_weight=test.sample_weight))}
@@ -85,7 +91,7 @@ def _r2(test: Split, outputs: Predictions) -> dict[str, float]:
 
 def _residuals(test: Split, outputs: Predictions) -> dict[str, Any]:
     """What is left over, target minus prediction, in the target's unit; every row counts alike."""
-    residuals = np.asarray(test.y, dtype=np.float64) - np.asarray(outputs, dtype=np.float64).reshape(-1)
+    residuals = np.asarray(test.y, dtype=np.float64).reshape(-1) - np.asarray(outputs, dtype=np.float64).reshape(-1)
     return {
         "residuals": {
             "mean": float(residuals.mean()),
@@ -102,7 +108,7 @@ def _asked_scores(test: Split, outputs: Predictions, asked: Sequence[str]) -> di
     scores: dict[str, float] = {}
     if not _BY_CLASS.isdisjoint(asked):
         scores |= _by_class(test, outputs)
-    if "auc" in asked and len(np.unique(test.y)) == outputs.shape[-1]:
+    if "auc" in asked and len(np.unique(test.y)) > 1:
         scores["auc"] = _auc(test, outputs)
     return {name: scores[name] for name in asked if name in scores}
 
@@ -117,7 +123,8 @@ def _by_class(test: Split, outputs: Predictions) -> dict[str, float]:
     precision, recall, f1, _ = precision_recall_fscore_support(
         test.y,
         np.argmax(outputs, axis=-1),
-        labels=[1] if outputs.shape[-1] == _BINARY else None,
+        # A class that does not occur has nothing to be found.
+        labels=[1] if outputs.shape[-1] == _BINARY else np.unique(test.y),
         average="macro",
         sample_weight=test.sample_weight,
         zero_division=0,
@@ -134,7 +141,9 @@ def _auc(test: Split, outputs: Predictions) -> float:
         return float(roc_auc_score(test.y, logits[:, 1] - logits[:, 0], sample_weight=weights))
     odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares = odds / odds.sum(axis=-1, keepdims=True)
-    return float(roc_auc_score(test.y, shares, multi_class="ovr", sample_weight=weights))
+    return float(
+        np.mean([roc_auc_score(test.y == code, shares[:, code], sample_weight=weights) for code in np.unique(test.y)])
+    )
 
 
 class _PreparedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
@@ -150,22 +159,24 @@ class _PreparedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ha
 
     def __getitem__(self, number: int) -> tuple[Any, ...]:
         rows = self._split.part(slice(number * _BATCH_ROWS, (number + 1) * _BATCH_ROWS))
-        x = as_model_input(self._preparation.prepare(rows.x))
+        x, y = as_model_input(self._preparation.prepare(rows.x)), as_tuples(rows.y)
         if rows.sample_weight is not None:
-            return x, rows.y, rows.sample_weight
-        return (x,) if rows.y is None else (x, rows.y)
+            return x, y, rows.sample_weight
+        return (x,) if y is None else (x, y)
 
 
-def _classification_report(test: Split, predicted: npt.NDArray[np.int64], names: tuple[str, ...]) -> dict[str, Any]:
+def _classification_report(
+    actual: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], names: tuple[str, ...]
+) -> dict[str, Any]:
     """The confusion matrix has true classes in rows and predicted ones in columns, in the order of `names`."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # noqa: PLC0415 - 0.7 s of import
 
     labels = np.arange(len(names))
     # Not by name, as classification_report has it: a class may be called "accuracy".
-    per_class = zip(*precision_recall_fscore_support(test.y, predicted, labels=labels, zero_division=0), strict=True)
+    per_class = zip(*precision_recall_fscore_support(actual, predicted, labels=labels, zero_division=0), strict=True)
     return {
         "class_names": list(names),
-        "confusion_matrix": confusion_matrix(test.y, predicted, labels=labels).tolist(),
+        "confusion_matrix": confusion_matrix(actual, predicted, labels=labels).tolist(),
         "per_class": {
             name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "rows": int(rows)}
             for name, (precision, recall, f1, rows) in zip(names, per_class, strict=True)

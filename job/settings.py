@@ -9,7 +9,8 @@ Kinds of variables that begin with `JOB_`:
 - anything else without it is not ours: Kubernetes gives every container `JOB_SERVICE_HOST` and more where a service
   is called `job`. That is worth a warning.
 
-An empty variable counts as not set, because templates and workflows write one where a value is missing.
+An empty variable counts as not set, because templates and workflows write one where a value is missing; but not an
+empty `JOB_SPEC`: the ConfigMap that it comes from may have been emptied, and the quickstart is no night's work.
 """
 
 from collections.abc import Mapping
@@ -78,7 +79,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     overrides = [Override(name, variable_segments(name), given[name]) for name in ours]
     fields = {field.upper() for field in JobSpec.model_fields}
     return Settings(
-        spec=given.get(SPEC_VARIABLE),
+        spec=environ.get(SPEC_VARIABLE),
         run_id=given.get(RUN_ID_VARIABLE),
         overrides=tuple(
             override

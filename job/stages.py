@@ -178,7 +178,6 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
         checkpoint_interval=spec.limits.checkpoint_interval.total_seconds(),
         terms=spec.search.objective_terms,
         class_weight=plan.class_weight,
-        schedule_epochs=spec.search.max_epochs,
     ).run()
 
 

@@ -64,7 +64,13 @@ def _tune(ending: Ending, run: Run) -> None:
         pinned = state.pinned_inputs()
         pins = ObjectPins({} if pinned is None else pinned.objects)
         code = _model_code(run, pins)
-        dataset = load_dataset(run.spec.data, seed=run.spec.seed, scratch=run.scratch.folder, pins=pins)
+        dataset = load_dataset(
+            run.spec.data,
+            seed=run.spec.seed,
+            scratch=run.scratch.folder,
+            pins=pins,
+            own_model=run.spec.built_in is None,
+        )
         get_logger().info("data ready", **dataset.brief_profile(), notes=dataset.notes)
     require_disk(run.spec, run.scratch.folder, dataset)
     uploads.copies.restore(
@@ -77,7 +83,7 @@ def _tune(ending: Ending, run: Run) -> None:
                 # Workers are forked from it later; it imports TensorFlow while this process does.
                 worker_context()
                 _prepared(run, dataset, pins, state)
-                plan = checked_plan(plan, dataset)
+                plan, dataset = checked_plan(plan, dataset)
         searched = _search(run, plan, dataset, pins, state)
         from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured by now
 

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from job.data.dataset import Dataset
+from job.data.labels import class_codes
 from job.errors import Problem, SpecError
 from job.spec.fields import listed
 
@@ -13,7 +14,7 @@ _SHOWN = 10
 
 
 def class_weights(asked: Literal["balanced"] | Mapping[str, float], dataset: Dataset) -> dict[int, float]:
-    """What training rows count, by class number.
+    """What training rows count, by the number that stands for their class in the targets.
 
     Balanced weights are inverse to a class's share of the training rows, and 1 on average over the rows, as
     scikit-learn's are; where rows have weights of their own, it is those that are shared out.
@@ -30,10 +31,13 @@ def class_weights(asked: Literal["balanced"] | Mapping[str, float], dataset: Dat
         raise _wrong(f"expected none: the targets of {dataset.source} make a {dataset.target.task} (data.task)")
     if asked == "balanced":
         train = dataset.train
-        counts = np.bincount(train.y, weights=train.sample_weight, minlength=len(names)).astype(np.float64)
+        counts = np.bincount(
+            class_codes(train.y, dataset.target), weights=train.sample_weight, minlength=len(names)
+        ).astype(np.float64)
         present = counts > 0
         shares = counts.sum() / present.sum()
-        return {number: float(shares / counts[number]) for number in np.flatnonzero(present).tolist()}
+        found = {number: float(shares / counts[number]) for number in np.flatnonzero(present).tolist()}
+        return _by_value(found, dataset)
     unknown = [name for name in asked if name not in names]
     if unknown:
         shown = listed(names[:_SHOWN], "and") if len(names) <= _SHOWN else f"{', '.join(names[:_SHOWN])} …"
@@ -41,7 +45,12 @@ def class_weights(asked: Literal["balanced"] | Mapping[str, float], dataset: Dat
     weights = {names.index(name): float(weight) for name, weight in asked.items()}
     if not any(weights.get(number, 1.0) for number in range(len(names))):
         raise _wrong("expected a class that counts more than 0")
-    return weights
+    return _by_value(weights, dataset)
+
+
+def _by_value(weights: Mapping[int, float], dataset: Dataset) -> dict[int, float]:
+    values = dataset.target.class_values
+    return {number if values is None else int(values[number]): weight for number, weight in weights.items()}
 
 
 def _wrong(message: str) -> SpecError:

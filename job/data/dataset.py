@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from job.data.labels import class_codes
 from job.data.nested import Nested, map_leaves, row_count
 from job.data.preparation import Preparation
 from job.data.row_files import RowFiles
@@ -26,8 +27,8 @@ class Split:
     Attributes:
         x: shape (rows, *input_shape), in the source's dtype and native byte order; or such arrays, nested: the columns
             of a table by name, the several inputs of a user's own model.
-        y: shape (rows,): int64 indices into the data set's class names, float32 numbers of a regression; or whatever
-            a user's own model takes.
+        y: shape (rows,): int64 indices into the data set's class names, float32 numbers of a regression; for a
+            user's own model as they are in the source.
         sample_weight: shape (rows,), float32; None where all rows count alike.
     """
 
@@ -138,7 +139,10 @@ class Dataset:
     def class_counts(self, split: Split) -> dict[str, int]:
         """How many rows of a split each class has, in output order; empty unless the task is a classification."""
         names = self.class_names or ()
-        return dict(zip(names, np.bincount(split.y, minlength=len(names)).tolist(), strict=True)) if names else {}
+        if not names:
+            return {}
+        codes = class_codes(split.y, self.target)
+        return dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True))
 
     def profile(self) -> dict[str, Any]:
         """For `metrics.json`: rows of each split, what inputs are, how targets are distributed, what the source is."""
@@ -161,7 +165,8 @@ class Dataset:
 
     def _target_profile(self) -> dict[str, Any]:
         if self.target.task == "regression":
-            return {"targets": _distribution(np.concatenate([split.y for split in self.splits.values()]))}
+            numbers = [np.reshape(split.y, -1) for split in self.splits.values()]
+            return {"targets": _distribution(np.concatenate(numbers))}
         if self.class_names is None:
             return {}
         classes = dict.fromkeys(self.class_names, 0)

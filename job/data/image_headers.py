@@ -1,8 +1,10 @@
 """What the first bytes of a PNG or JPEG file say of the image. Decodes nothing.
 
-Sources: PNG (Portable Network Graphics) Specification, section 11.2.1; ITU-T T.81 (JPEG), annex B.
+Sources: PNG (Portable Network Graphics) Specification, section 11.2.1; ITU-T T.81 (JPEG), annex B; CIPA DC-008 (Exif),
+section 4.6.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
@@ -16,7 +18,23 @@ _JPEG_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Markers without a length.
 _JPEG_BARE = {0x01, *range(0xD0, 0xDA)}
 _JPEG_FRAME_BYTES = 6
-_GREY = 1
+_GREY, _INKS = 1, 4
+_BYTE_BITS, DEEP_BITS = 8, 16
+_EXIF_MARKER, _EXIF_SIGNATURE = 0xE1, b"Exif\0\0"
+_ORIENTATION, _UPRIGHT, _TURNS = 0x0112, 1, 8
+# Of the first directory; cameras write a dozen entries.
+_EXIF_BYTES = 4096
+# How other files begin that are found among images, and what they are.
+_OTHERS = (
+    (b"GIF8", "a GIF file"),
+    (b"BM", "a BMP file"),
+    (b"II*\0", "a TIFF file"),
+    (b"MM\0*", "a TIFF file"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL file"),
+    (b"version https://git-lfs", "a pointer of Git LFS, whose file was not fetched"),
+    (b"<", "a text, such as a web page"),
+    (b"{", "a text"),
+)
 
 
 class NoImageError(ValueError):
@@ -25,12 +43,23 @@ class NoImageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """An image's size in pixels, and whether it is grey (1 channel) or in colour (3), transparency left out."""
+    """What is known of an image before it is decoded.
+
+    Attributes:
+        height, width: in pixels.
+        channels: 1 where it is grey, 3 in colour; transparency left out.
+        bits: of each channel, 8 (or fewer, which decoders widen) or 16.
+        is_of_inks: whether its colours are those of print (CMYK).
+        is_turned: whether the camera notes in EXIF that it is to be shown turned or mirrored.
+    """
 
     kind: Literal["png", "jpeg"]
     height: int
     width: int
     channels: int
+    bits: int = _BYTE_BITS
+    is_of_inks: bool = False
+    is_turned: bool = False
 
 
 def read_image_header(file: BinaryIO) -> ImageHeader:
@@ -45,17 +74,28 @@ def read_image_header(file: BinaryIO) -> ImageHeader:
     if start.startswith(_JPEG_SIGNATURE):
         file.seek(len(_JPEG_SIGNATURE))
         return _jpeg(file)
-    raise NoImageError("it is empty" if not start else "it is neither a PNG nor a JPEG file")
+    raise NoImageError(_what_it_is(start) if start else "it is empty")
+
+
+def _what_it_is(start: bytes) -> str:
+    found = next((name for beginning, name in _OTHERS if start.startswith(beginning)), None)
+    if start.startswith(b"RIFF") and start[8:12] == b"WEBP":
+        found = "a WebP file"
+    elif start[4:8] == b"ftyp":
+        found = "a file such as HEIC, AVIF or MP4"
+    return f"it is {found}; PNG or JPEG is expected" if found else "it is neither a PNG nor a JPEG file"
 
 
 def _png(start: bytes) -> ImageHeader:
     if len(start) < _PNG_HEADER_BYTES or start[12:16] != b"IHDR" or start[25] not in _PNG_CHANNELS:
         raise NoImageError("its PNG header is damaged")
     width, height = int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
-    return _checked(ImageHeader("png", height, width, _PNG_CHANNELS[start[25]]))
+    bits = DEEP_BITS if start[24] == DEEP_BITS else _BYTE_BITS
+    return _checked(ImageHeader("png", height, width, _PNG_CHANNELS[start[25]], bits))
 
 
 def _jpeg(file: BinaryIO) -> ImageHeader:
+    is_turned = False
     while True:
         marker = _next_marker(file)
         if marker in _JPEG_BARE:
@@ -66,8 +106,35 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
             if len(frame) < _JPEG_FRAME_BYTES:
                 raise NoImageError("its JPEG header is cut short")
             height, width = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big")
-            return _checked(ImageHeader("jpeg", height, width, 1 if frame[5] == _GREY else 3))
-        file.seek(max(length - 2, 0), 1)
+            if frame[0] != _BYTE_BITS:
+                raise NoImageError(f"it is a JPEG file of {frame[0]} bits per channel; save it as PNG of 16 bits")
+            channels = 1 if frame[5] == _GREY else 3
+            return _checked(
+                ImageHeader("jpeg", height, width, channels, is_of_inks=frame[5] == _INKS, is_turned=is_turned)
+            )
+        after = file.tell() + max(length - 2, 0)
+        if marker == _EXIF_MARKER:
+            is_turned = is_turned or _is_turned(file.read(min(max(length - 2, 0), _EXIF_BYTES)))
+        file.seek(after)
+
+
+def _is_turned(exif: bytes) -> bool:
+    """Whether the first directory of EXIF data names an orientation other than upright."""
+    if not exif.startswith(_EXIF_SIGNATURE):
+        return False
+    tiff = exif[len(_EXIF_SIGNATURE) :]
+    order = ">" if tiff.startswith(b"MM") else "<"
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for number in range(entries):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", tiff, directory + 2 + 12 * number)
+            if tag == _ORIENTATION:
+                return bool(_UPRIGHT < value <= _TURNS)
+    except struct.error:
+        # Damaged notes are no damaged image.
+        pass
+    return False
 
 
 def _next_marker(file: BinaryIO) -> int:

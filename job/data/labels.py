@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from job.data.arrays import AnyArray, SourceArray, chunks
 from job.errors import DataError
+from job.target import Target
 
 _ONE_COLUMN = 1
 _ONE_HOT_RANK = 2
@@ -112,6 +113,22 @@ def encode(labels: Labels, classes: AnyArray, train: Labels) -> NDArray[np.int64
     return codes
 
 
+def class_codes(y: AnyArray, target: Target) -> NDArray[np.int64]:
+    """Return the class numbers of a classification's targets.
+
+    Args:
+        y: shape (rows,) or (rows, 1), in the numbers that the target says; or one-hot, (rows, classes).
+        target: what they are.
+    """
+    if y.ndim == _ONE_HOT_RANK and y.shape[1] > _ONE_COLUMN:
+        codes: NDArray[np.int64] = np.asarray(y).argmax(axis=1).astype(np.int64)
+        return codes
+    flat = np.asarray(y).reshape(-1)
+    if target.class_values is None:
+        return flat.astype(np.int64)
+    return np.searchsorted(np.asarray(target.class_values), flat).astype(np.int64)
+
+
 def class_name(value: object) -> str:
     """A class as text."""
     return str(value)
@@ -150,8 +167,11 @@ def _read_whole_numbers(y: SourceArray, values: AnyArray) -> NDArray[np.int64]:
         _refuse_first(y, np.abs(values) > _LARGEST_EXACT_FLOAT, "is too large for a class")
     if values.dtype == np.uint64:
         _refuse_first(y, values > np.iinfo(np.int64).max, "is too large for a class")
-    _refuse_first(y, values < 0, "is below 0, which often marks a missing label")
-    return values.astype(np.int64)
+    numbers = values.astype(np.int64)
+    # -1 among others often marks a missing label; of two classes it is one.
+    if not set(np.unique(numbers).tolist()) <= {-1, 1}:
+        _refuse_first(y, values < 0, "is below 0, which often marks a missing label")
+    return numbers
 
 
 def _refuse_first(y: SourceArray, bad: NDArray[np.bool_], problem: str) -> None:

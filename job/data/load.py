@@ -21,10 +21,10 @@ from job.data.arrays import (
 from job.data.dataset import Dataset, Split
 from job.data.folds import FoldFile, Folds, random_folds, stratified_folds, write_folds
 from job.data.inputs import check_alike, check_inputs, check_lengths
-from job.data.own import nested_dataset, plain_sources
+from job.data.own import nested_dataset, own_parts, plain_sources, unused_fractions
 from job.data.own_arrays import read_own_arrays
 from job.data.pins import ObjectPins
-from job.data.preparation import Preparation
+from job.data.preparation import Origin, Preparation, layout_notes
 from job.data.row_files import RowFiles
 from job.data.source_rows import Sources
 from job.data.sources import read_sources
@@ -34,6 +34,7 @@ from job.data.targets import decide_task, encode_targets, scale_notes, with_scal
 from job.disk import clear_disk_errors
 from job.errors import DataError
 from job.spec import DataSpec
+from job.spec.file_checks import features_of, is_image
 from job.spec.redaction import redact_text
 from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
 from job.spec.sources import source_kind
@@ -76,7 +77,9 @@ class _Raw:
     notes: tuple[str, ...]
 
 
-def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins | None = None) -> Dataset:
+def load_dataset(
+    spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins | None = None, own_model: bool = False
+) -> Dataset:
     """Read, check, split and prepare the data.
 
     `test_fraction` is a share of the source's own rows (`x`, or `x_train`); `validation_fraction` is a share of what
@@ -89,6 +92,7 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
         seed: the job's; draws the splits.
         scratch: a local folder; files are written under `data/` in it and must outlive the result.
         pins: which versions of objects to read, and told of what is read; None reads the newest.
+        own_model: whether a model of the user's own is to learn it: arrays then stay as they are in the source.
 
     Raises:
         DataError: the data cannot be used, or cannot be written to `scratch`; names the file and the array.
@@ -103,15 +107,21 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
             from job.data.tables.loading import load_table  # noqa: PLC0415
 
             return load_table(spec, kind, seed=seed, folder=folder, pins=pins)
-        sources = None
+        origin = _origin(spec, own_model=own_model)
         if kind == "python":
             parts = read_own_arrays(spec, folder, pins)
-            sources = plain_sources(parts, spec)
-            if sources is None:
-                return nested_dataset(parts, spec, seed=seed, folder=folder)
-        raw = _read(spec, seed, folder, sources or read_sources(spec, folder, pins))
+            sources = None if own_model else plain_sources(parts, spec)
+            notes = unused_fractions(parts, spec)
+        else:
+            sources = read_sources(spec, folder, pins)
+            parts, notes = own_parts(sources), sources.notes
+        if own_model or sources is None:
+            return nested_dataset(
+                parts, spec, seed=seed, folder=folder, origin=origin, own_model=own_model, notes=notes
+            )
+        raw = _read(spec, seed, folder, sources)
         rows = raw.train_and_validation.x
-        preparation, reason = array_preparation(spec.rescale, rows[: raw.train_rows])
+        preparation, reason = array_preparation(spec.rescale, rows[: raw.train_rows], origin)
         prepared_file, prepared = _prepare(folder, rows, preparation, spec)
     return Dataset(
         train_and_validation=raw.train_and_validation,
@@ -129,8 +139,17 @@ def load_dataset(spec: DataSpec, *, seed: int, scratch: Path, pins: ObjectPins |
         target=raw.target,
         fingerprint=raw.fingerprint,
         source=redact_text(spec.source),
-        notes=(*raw.notes, reason),
+        notes=(*raw.notes, reason, *layout_notes(rows.shape[1:])),
     )
+
+
+def _origin(spec: DataSpec, *, own_model: bool) -> Origin:
+    """What is known of inputs before they are looked at."""
+    kind = source_kind(spec)
+    is_image_record = kind == "tfrecord" and any(is_image(spec.record[name]) for name in features_of(spec))
+    if kind in {"builtin", "images"} or is_image_record:
+        return "images"
+    return "own" if own_model or kind == "python" else "arrays"
 
 
 def _read(spec: DataSpec, seed: int, folder: Path, sources: Sources) -> _Raw:

@@ -17,6 +17,13 @@ def map_leaves(change: Callable[[Any], Any], tree: Nested) -> Nested:
     return change(tree)
 
 
+def as_tuples(tree: Nested) -> Nested:
+    """Return the same structure with tuples in place of lists, which TensorFlow's data sets take for one tensor."""
+    if isinstance(tree, dict):
+        return {name: as_tuples(part) for name, part in tree.items()}
+    return tuple(as_tuples(part) for part in tree) if isinstance(tree, list | tuple) else tree
+
+
 def leaves(tree: Nested) -> Iterator[Any]:
     """Every leaf that is not None, in order."""
     if isinstance(tree, dict):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from job.data.as_is import AsIs, InputSpec, is_wide
 from job.data.dataset import Dataset, Split
 from job.data.folds import FoldFile, Folds, random_folds, stratified_folds, write_folds
 from job.data.inputs import check_alike
+from job.data.labels import class_codes
 from job.data.nested import Nested, leaves, map_leaves
 from job.data.own_arrays import OwnPart
-from job.data.preparation import Preparation
+from job.data.preparation import Origin, Preparation, layout_notes, pixel_hint
 from job.data.row_files import RowFiles
 from job.data.source_rows import LabelledRows, Sources
 from job.data.splits import UndrawableError, draw_random, draw_stratified
@@ -38,10 +39,11 @@ def plain_sources(parts: Mapping[str, OwnPart], spec: DataSpec) -> Sources | Non
     if not all(_is_plain(part, spec) for part in parts.values()):
         return None
     pairs = {name: LabelledRows(part.x, part.y) for name, part in parts.items()}
-    return Sources(pairs["train"], pairs.get("validation"), pairs.get("test"), _unused_fractions(parts, spec))
+    return Sources(pairs["train"], pairs.get("validation"), pairs.get("test"), unused_fractions(parts, spec))
 
 
-def _unused_fractions(parts: Mapping[str, OwnPart], spec: DataSpec) -> tuple[str, ...]:
+def unused_fractions(parts: Mapping[str, OwnPart], spec: DataSpec) -> tuple[str, ...]:
+    """Return what the log should say of shares to draw where the code gives the rows."""
     given = {"validation": spec.validation_fraction, "test": spec.test_fraction}
     return tuple(
         f"data.{name}_fraction {fraction} is not used: the code gives these rows"
@@ -51,7 +53,7 @@ def _unused_fractions(parts: Mapping[str, OwnPart], spec: DataSpec) -> tuple[str
 
 
 def _is_plain(part: OwnPart, spec: DataSpec) -> bool:
-    return _is_matrix(part.x) and _is_plain_target(part.y, spec)
+    return part.sample_weight is None and _is_matrix(part.x) and _is_plain_target(part.y, spec)
 
 
 def _is_matrix(x: Nested) -> bool:
@@ -67,10 +69,16 @@ def _is_plain_target(y: Nested, spec: DataSpec) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Rows on their way into a split: which of a part's; `y` is encoded."""
+    """Rows on their way into a split: which of a part's.
+
+    Attributes:
+        y: targets as the model gets them.
+        codes: their class numbers, shape (rows,); None unless the task is a classification.
+    """
 
     part: OwnPart
     y: Nested
+    codes: NDArray[np.int64] | None
     chosen: NDArray[np.int64] | None = None
 
     @property
@@ -78,21 +86,41 @@ class _Rows:
         return len(next(leaves(self.part.x)).values) if self.chosen is None else len(self.chosen)
 
 
-def nested_dataset(parts: Mapping[str, OwnPart], spec: DataSpec, *, seed: int, folder: Path) -> Dataset:
-    """A data set of several inputs, or of targets that only the user's own model knows.
+def own_parts(sources: Sources) -> dict[str, OwnPart]:
+    """What files hold, for a model of the user's own."""
+    pairs = {"train": sources.train, "validation": sources.validation, "test": sources.test}
+    return {name: OwnPart(rows.x, rows.y) for name, rows in pairs.items() if rows is not None}
+
+
+def nested_dataset(  # noqa: PLR0913 - what a data set is made of
+    parts: Mapping[str, OwnPart],
+    spec: DataSpec,
+    *,
+    seed: int,
+    folder: Path,
+    origin: Origin = "own",
+    own_model: bool = True,
+    notes: tuple[str, ...] = (),
+) -> Dataset:
+    """A data set in the shapes and types that the source has.
+
+    For a model of the user's own targets stay as they are, but for strings, which become class numbers; floating-point
+    numbers become float32, as Keras casts them.
 
     Args:
-        parts: from `read_own_arrays`.
+        parts: from `read_own_arrays` or `own_parts`.
         spec: how to divide them.
         seed: draws the splits.
         folder: where arrays are written to; those of `parts` are deleted.
+        origin: what is known of the inputs.
+        own_model: whether the user's own model is to learn it; a built-in builder takes class numbers alone.
+        notes: what the log should say of how they were read.
 
     Raises:
         DataError: parts differ from one another, or cannot be divided.
     """
     _check_alike(parts)
-    target, encoded, notes = _encode(parts, spec)
-    rows = {name: _Rows(part, encoded[name]) for name, part in parts.items()}
+    target, rows, found = _encode(parts, spec, own_model=own_model)
     stratified = target.class_names is not None and spec.split != "random"
     if spec.split == "stratified" and not stratified:
         raise DataError("data.split: stratified needs classes", advice="Leave data.split out, or set it to random.")
@@ -111,10 +139,10 @@ def nested_dataset(parts: Mapping[str, OwnPart], spec: DataSpec, *, seed: int, f
     test = _write(folder, "test", rows["test"])
     train_rows = both.split.rows if spec.folds is not None else rows["train"].count
     if target.task == "regression":
-        target = with_scale(target, both.split.y[:train_rows])
+        target = with_scale(target, both.split.y[:train_rows].reshape(-1))
     for _, array in _named_sources(parts):
         array.path.unlink()
-    preparation, reason = _preparation(spec, both.split.x, train_rows)
+    preparation, reasons = _preparation(spec, both.split.x, train_rows, origin)
     prepared_files = _prepare(folder, both, preparation)
     return Dataset(
         train_and_validation=both.split,
@@ -124,46 +152,60 @@ def nested_dataset(parts: Mapping[str, OwnPart], spec: DataSpec, *, seed: int, f
         files=RowFiles(
             x=prepared_files,
             y=both.y_files,
-            sample_weight=None,
+            sample_weight=both.weight_file,
             train_rows=train_rows,
-            folds=_write_folds(spec, both.split, seed, folder, stratified=stratified),
+            folds=_write_folds(spec, both.split, target, seed, folder) if spec.folds is not None else None,
         ),
         preparation=preparation,
         target=target,
         fingerprint=digest,
         source=source,
-        notes=(*_unused_fractions(parts, spec), *notes, *scale_notes(target), reason),
+        notes=(*notes, *found, *scale_notes(target), *reasons),
     )
 
 
-def _write_folds(spec: DataSpec, rows: Split, seed: int, folder: Path, *, stratified: bool) -> FoldFile | None:
-    count = spec.folds
-    if count is None:
-        return None
+def _write_folds(spec: DataSpec, rows: Split, target: Target, seed: int, folder: Path) -> FoldFile:
+    count = spec.folds or 1
 
     def divide() -> Folds:
-        return stratified_folds(rows.y, count, seed=seed) if stratified else random_folds(rows.rows, count, seed=seed)
+        if target.class_names is None or spec.split == "random":
+            return random_folds(rows.rows, count, seed=seed)
+        return stratified_folds(class_codes(rows.y, target), count, seed=seed)
 
     return write_folds(divide, count, redact_text(spec.source), folder)
 
 
-def _encode(parts: Mapping[str, OwnPart], spec: DataSpec) -> tuple[Target, dict[str, Nested], tuple[str, ...]]:
-    """The target, each part's targets as they are trained on, and notes."""
-    if all(_is_plain_target(part.y, spec) for part in parts.values()):
-        others = [name for name in parts if name != "train"]
-        train = parts["train"].y
-        encoded = encode_targets(decide_task(train, spec.task), train, [parts[name].y for name in others])
-        by_part = {"train": encoded.train, **dict(zip(others, encoded.others, strict=True))}
-        return encoded.target, by_part, encoded.notes
-    if spec.task != "auto":
-        raise DataError(
-            f"data.task is {spec.task}, which needs one target per row; the data code gives others",
-            advice="Leave data.task out: the model knows what to learn.",
-        )
-    return Target("custom"), {name: map_leaves(_target, part.y) for name, part in parts.items()}, ()
+def _encode(
+    parts: Mapping[str, OwnPart], spec: DataSpec, *, own_model: bool
+) -> tuple[Target, dict[str, _Rows], tuple[str, ...]]:
+    """The target, each part's rows with targets as a model gets them, and notes."""
+    if not all(_is_plain_target(part.y, spec) for part in parts.values()):
+        if spec.task != "auto":
+            raise DataError(
+                f"data.task is {spec.task}, which needs one target per row; {redact_text(spec.source)} gives others",
+                advice="Leave data.task out: the model knows what to learn.",
+            )
+        rows = {name: _Rows(part, map_leaves(_as_given, part.y), None) for name, part in parts.items()}
+        return Target("custom"), rows, ()
+    others = [name for name in parts if name != "train"]
+    train = parts["train"].y
+    encoded = encode_targets(decide_task(train, spec.task), train, [parts[name].y for name in others])
+    by_part = {"train": encoded.train, **dict(zip(others, encoded.others, strict=True))}
+    is_class = encoded.target.task == "classification"
+    is_encoded = not own_model or train.values.dtype.kind in "SU"
+    rows = {
+        name: _Rows(part, by_part[name] if is_encoded else _as_given(part.y), by_part[name] if is_class else None)
+        for name, part in parts.items()
+    }
+    target = encoded.target
+    if is_class and not is_encoded and train.values.size == len(train.values):
+        values = np.unique(train.values)
+        if not np.array_equal(values, np.arange(len(values))):
+            target = replace(target, class_values=tuple(float(value) for value in values))
+    return target, rows, encoded.notes
 
 
-def _target(leaf: SourceArray) -> AnyArray:
+def _as_given(leaf: SourceArray) -> AnyArray:
     return leaf.values.astype(np.float32) if is_wide(leaf.values) else np.asarray(leaf.values)
 
 
@@ -185,8 +227,8 @@ def _structure(tree: Nested) -> Nested:
 
 def _draw(rows: _Rows, name: str, fraction: float, seed: int, *, stratified: bool) -> tuple[_Rows, _Rows]:
     try:
-        if stratified:
-            draw = draw_stratified(rows.y, fraction, seed=seed, purpose=name)
+        if stratified and rows.codes is not None:
+            draw = draw_stratified(rows.codes, fraction, seed=seed, purpose=name)
         else:
             draw = draw_random(rows.count, fraction, seed=seed, purpose=name)
     except UndrawableError as error:
@@ -201,13 +243,14 @@ def _chosen(rows: _Rows, chosen: NDArray[np.int64]) -> _Rows:
     return _Rows(
         rows.part,
         map_leaves(lambda leaf: leaf[chosen], rows.y),
+        None if rows.codes is None else rows.codes[chosen],
         chosen if rows.chosen is None else rows.chosen[chosen],
     )
 
 
 def _named_sources(parts: Mapping[str, OwnPart]) -> Iterator[tuple[str, SourceArray]]:
     for name, part in parts.items():
-        for leaf in leaves([part.x, part.y]):
+        for leaf in leaves([part.x, part.y, part.sample_weight]):
             yield f"{name} {leaf.name}", leaf
 
 
@@ -221,6 +264,7 @@ class _WrittenSplit:
     split: Split
     x_files: Nested
     y_files: Nested
+    weight_file: Path | None
 
 
 def _write(folder: Path, name: str, *rows: _Rows) -> _WrittenSplit:
@@ -235,8 +279,24 @@ def _write(folder: Path, name: str, *rows: _Rows) -> _WrittenSplit:
     for path, arrays in _together(y_files, [one.y for one in rows]):
         whole = np.concatenate(arrays)
         write_array(path, whole.dtype, whole.shape, chunks(whole))
-    split = Split(x=map_leaves(_map, x_files), y=map_leaves(_map, y_files))
-    return _WrittenSplit(split, x_files, y_files)
+    weight_file = _write_weights(folder / f"weight_{name}.npy", rows)
+    weight = None if weight_file is None else _map(weight_file)
+    split = Split(map_leaves(_map, x_files), map_leaves(_map, y_files), weight)
+    return _WrittenSplit(split, x_files, y_files, weight_file)
+
+
+def _write_weights(path: Path, rows: tuple[_Rows, ...]) -> Path | None:
+    """What each row counts, 1 where its part does not say; None where no part says it."""
+    if all(one.part.sample_weight is None for one in rows):
+        return None
+    weights = []
+    for one in rows:
+        given = one.part.sample_weight
+        whole = np.ones(one.count, np.float32) if given is None else given.values.reshape(-1).astype(np.float32)
+        weights.append(whole if given is None or one.chosen is None else whole[one.chosen])
+    together = np.concatenate(weights)
+    write_array(path, together.dtype, together.shape, [together])
+    return path
 
 
 def _files(folder: Path, name: str, tree: Nested) -> Nested:
@@ -253,14 +313,18 @@ def _map(path: Path) -> AnyArray:
     return array
 
 
-def _preparation(spec: DataSpec, x: Nested, train_rows: int) -> tuple[Preparation, str]:
-    if isinstance(x, np.ndarray) and x.ndim >= _MATRIX and x.dtype.kind in _NUMBERS:
-        return array_preparation(spec.rescale, x[:train_rows])
+def _preparation(spec: DataSpec, x: Nested, train_rows: int, origin: Origin) -> tuple[Preparation, tuple[str, ...]]:
+    is_numbers = isinstance(x, np.ndarray) and x.ndim >= _MATRIX and x.dtype.kind in _NUMBERS
+    if is_numbers and (origin == "images" or spec.rescale not in {"auto", "none"}):
+        preparation, reason = array_preparation(spec.rescale, x[:train_rows], origin)
+        return preparation, (reason,)
     if spec.rescale not in {"auto", "none"}:
-        raise DataError("data.rescale is for one array of numbers; the data code gives other inputs")
+        raise DataError(f"data.rescale is for one array of numbers; {redact_text(spec.source)} gives other inputs")
     names = _unique_names()
     inputs = _with_names(x, "", lambda name, leaf: InputSpec(names(name), tuple(leaf.shape[1:]), _dtype_name(leaf)))
-    return AsIs(inputs), "inputs are left as they are: the model knows them"
+    hint = pixel_hint(x[:train_rows]) if is_numbers and spec.rescale == "auto" else None
+    reason = f"inputs are left as they are: {hint or 'the model knows them'}"
+    return AsIs(inputs), (reason, *(layout_notes(x.shape[1:]) if is_numbers else ()))
 
 
 def _dtype_name(leaf: AnyArray) -> str:

@@ -13,10 +13,15 @@ from job.data.inputs import value_range
 from job.data.nested import Nested
 from job.errors import DataError
 
-_BYTE_MAX = 255.0
-_SEVEN_BIT_MAX = 128
-# Rows and columns, and the axis of examples.
-_IMAGE_RANK = 3
+_BYTE_BITS = 8
+_WORD_MAX = 65535
+# Rows and columns, and the axis of examples; and perhaps one of channels.
+_IMAGE_RANKS = (3, 4)
+_CHANNELS = (1, 3)
+
+# What is known of where arrays come from: image files and sets of images; arrays for a built-in builder; or arrays for
+# code of the user's own, which knows what they are.
+Origin = Literal["images", "arrays", "own"]
 
 
 class Preparation(ABC):
@@ -86,12 +91,15 @@ class Rescaling(Preparation):
         return {"input_shape": self.input_shape, "input_dtype": self.input_dtype}
 
 
-def choose_preparation(rescale: Literal["auto", "none"] | float, train: AnyArray) -> tuple[Rescaling, str]:
+def choose_preparation(
+    rescale: Literal["auto", "none"] | float, train: AnyArray, origin: Origin = "arrays"
+) -> tuple[Rescaling, str]:
     """Decide on the preparation, from the training rows alone.
 
     Args:
         rescale: the spec's `data.rescale`.
         train: the training rows as they are in the source, shape (rows, *input_shape).
+        origin: what is known of them.
 
     Returns:
         The preparation, and the reason for the log.
@@ -99,35 +107,74 @@ def choose_preparation(rescale: Literal["auto", "none"] | float, train: AnyArray
     Raises:
         DataError: `rescale` is out of float32's range.
     """
-    divisor, reason = _divisor(rescale, train)
+    divisor, reason = _divisor(rescale, train, origin)
     if divisor is not None and not _is_usable(divisor):
         raise DataError(f"data.rescale {divisor} cannot be used: float32 cannot hold its reciprocal")
     action = "inputs are left as they are" if divisor is None else f"inputs are divided by {divisor:g}"
     return Rescaling(divisor, train.shape[1:], train.dtype.name), f"{action}: {reason}"
 
 
-def _divisor(rescale: Literal["auto", "none"] | float, train: AnyArray) -> tuple[float | None, str]:
+def _divisor(rescale: Literal["auto", "none"] | float, train: AnyArray, origin: Origin) -> tuple[float | None, str]:
     if rescale == "none":
         return None, "data.rescale is none"
     if rescale != "auto":
         return float(rescale), f"data.rescale is {float(rescale):g}"
-    return _auto_divisor(train, train.dtype, train.ndim)
+    return _divisor_of_pixels(train) if origin == "images" else _divisor_of_arrays(train, origin)
 
 
-def _auto_divisor(train: AnyArray, dtype: np.dtype[Any], rank: int) -> tuple[float | None, str]:
-    if dtype == np.bool_:
-        return None, "booleans are 0 and 1"
-    if dtype != np.uint8 and rank < _IMAGE_RANK:
+def _divisor_of_pixels(train: AnyArray) -> tuple[float | None, str]:
+    if train.ndim not in _IMAGE_RANKS:
         return None, "rows are no images (rescale: auto)"
     values = value_range(train)
     found = f"training values from {values.minimum:g} to {values.maximum:g}"
     if values.maximum <= 1 or values.minimum < 0:
         return None, f"{found} are not those of unscaled images (rescale: auto)"
-    if dtype == np.uint8:
-        return _BYTE_MAX, "they are bytes (rescale: auto)"
-    if dtype.kind in "iu" and _SEVEN_BIT_MAX < values.maximum <= _BYTE_MAX:
-        return _BYTE_MAX, f"{found} are bytes (rescale: auto)"
+    if train.dtype.kind == "u":
+        white, bits = _white(values.maximum), 8 * train.dtype.itemsize
+        which = "" if white == np.iinfo(train.dtype).max else f", whose {found} use {int(white).bit_length()} bits"
+        return white, f"pixels of {bits} bits{which} (rescale: auto)"
     return values.maximum, f"images with {found} (rescale: auto)"
+
+
+def _divisor_of_arrays(train: AnyArray, origin: Origin) -> tuple[float | None, str]:
+    """Bytes with height and width are pixels to a built-in builder; of everything else only the user knows."""
+    if origin == "arrays" and train.dtype == np.uint8 and train.ndim in _IMAGE_RANKS:
+        return _divisor_of_pixels(train)
+    hint = pixel_hint(train)
+    return None, f"{hint or 'they are not known to be pixels'} (rescale: auto)"
+
+
+def _white(most: float) -> float:
+    """The greatest value of as many bits as pixels use, 8 at least: cameras of 10, 12 and 14 bits write files of 16."""
+    return 2.0 ** max(int(most).bit_length(), _BYTE_BITS) - 1
+
+
+def pixel_hint(train: AnyArray) -> str | None:
+    """Return what to set in case an array of numbers holds pixels; None where it surely does not."""
+    is_whole = train.dtype.kind in "iu"
+    if train.ndim not in _IMAGE_RANKS and not (is_whole and train.dtype.itemsize == 1 and train.ndim > 1):
+        return None
+    values = value_range(train)
+    if train.dtype == np.bool_ or values.maximum <= 1 or values.minimum < 0:
+        return None
+    most = _white(values.maximum) if is_whole and values.maximum <= _WORD_MAX else values.maximum
+    return (
+        f"values from {values.minimum:g} to {values.maximum:g} may be pixels or not; if they are, data.rescale: "
+        f"{most:g} brings them to [0, 1]"
+    )
+
+
+def layout_notes(shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Return what the log should say of rows of a shape that looks like images with their channels first."""
+    if len(shape) != len(_IMAGE_RANKS) + 1 or shape[0] not in _CHANNELS or min(shape[1:]) <= max(_CHANNELS):
+        return ()
+    note = f"rows of shape {shape} look like images with their channels first; Keras's layers take channels last"
+    return (f"{note}: numpy.moveaxis(x, 1, -1)",)
+
+
+def is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether rows of a shape surely are images with their channels first: one or three planes as high as wide."""
+    return bool(layout_notes(shape)) and shape[1] == shape[2]
 
 
 def _is_usable(divisor: float) -> bool:

@@ -7,61 +7,34 @@ write what they hold.
 import io
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from job.child_process import end_with_parent
 from job.data.arrays import AnyArray, write_array
-from job.data.image_decoding import image_decoder, load_tensorflow
-from job.data.image_headers import ImageHeader, read_image_header
+from job.data.image_decoding import ImageDecoder, PixelType, depth_note, load_tensorflow, pixel_type
+from job.data.image_headers import DEEP_BITS, ImageHeader, read_image_header
+from job.data.record_batches import (
+    Batch,
+    Message,
+    Place,
+    RecordError,
+    RecordSplit,
+    StoredField,
+    batches,
+    shown,
+)
 
 REQUEST, ANSWER, OUTPUT = "parsing-request.json", "parsing-answer.json", "parsing-output.txt"
-_BATCH = 256
-_GZIP_MAGIC = b"\x1f\x8b"
-_IMAGE_ENCODINGS = {"png", "jpeg"}
-_LONGEST_REASON = 200
+_SHOWN = 10
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StoredField(_Message):
-    """A feature of each record; see `job.spec.sections.records`."""
-
-    name: str
-    encoding: Literal["none", "raw", "png", "jpeg"]
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def is_image(self) -> bool:
-        """Whether it holds an image file."""
-        return self.encoding in _IMAGE_ENCODINGS
-
-
-class RecordShard(_Message):
-    """One file, and what messages call it."""
-
-    name: str
-    path: Path
-
-
-class RecordSplit(_Message):
-    """The files of one split, and where their inputs and targets go."""
-
-    shards: tuple[RecordShard, ...]
-    x: Path
-    y: Path
-
-
-class ParsingRequest(_Message):
+class ParsingRequest(Message):
     """What to parse."""
 
     splits: tuple[RecordSplit, ...]
@@ -70,10 +43,11 @@ class ParsingRequest(_Message):
     target: str
     image_size: tuple[int, int] | None
     image_channels: Literal["auto", 1, 3]
+    skip_damaged: int
     threads: int
 
 
-class ParsingAnswer(_Message):
+class ParsingAnswer(Message):
     """How it went: a problem, or none and notes for the log."""
 
     problem: str | None = None
@@ -81,20 +55,19 @@ class ParsingAnswer(_Message):
     notes: tuple[str, ...] = ()
 
 
-class RecordError(Exception):
-    """What is wrong with the files, in the user's words."""
-
-    def __init__(self, message: str, advice: str | None = None) -> None:
-        super().__init__(message)
-        self.advice = advice
-
-
 @dataclass(frozen=True, slots=True)
 class _Surveyed:
-    """What the first reading found: records of each split, and the headers of images."""
+    """What the first reading found.
+
+    Attributes:
+        rows: the records of each split.
+        headers: of the images that have one, and how many have it.
+        damaged: what is wrong with those that have none.
+    """
 
     rows: tuple[int, ...]
     headers: Counter[ImageHeader]
+    damaged: dict[Place, str]
 
 
 def _main(folder: Path) -> None:
@@ -111,43 +84,66 @@ def _main(folder: Path) -> None:
 
 def parse(request: ParsingRequest) -> Iterator[str]:
     """Write all arrays; what the log should say. Raises RecordError. Imports TensorFlow."""
-    fields = {field.name: field for field in request.fields}
     surveyed = _survey(request)
-    image: Callable[[bytes], AnyArray] | None = None
-    shape: tuple[int, ...] = ()
-    if surveyed.headers:
-        height, width = request.image_size or _common_size(surveyed.headers)
-        channels = _channels(request, surveyed.headers)
-        image, shape = image_decoder(height, width, channels), (height, width, channels)
-        yield f"{surveyed.headers.total()} images of {height} x {width} pixels"
+    damaged = surveyed.damaged
+    if damaged and not surveyed.headers:
+        raise _too_many(damaged)
+    images = _decoder(request, surveyed.headers)
+    while True:
+        # Those that the survey or the last writing found.
+        left_out = frozenset(damaged)
+        _write(request, surveyed.rows, images, left_out, damaged)
+        if len(damaged) > request.skip_damaged:
+            raise _too_many(damaged)
+        if len(damaged) == len(left_out):
+            break
+    if images is not None:
+        yield from _notes_on_images(images, surveyed.headers)
+    if damaged:
+        yield f"{_listed(damaged)}; left out (data.skip_damaged)"
+
+
+def _write(
+    request: ParsingRequest,
+    rows: Sequence[int],
+    images: "_Images | None",
+    left_out: frozenset[Place],
+    damaged: dict[Place, str],
+) -> None:
+    """Write the arrays of every split without some records; of images that turn out to be damaged `damaged` is told."""
+    fields = {field.name: field for field in request.fields}
     features = [fields[name] for name in request.features]
-    for split, rows in zip(request.splits, surveyed.rows, strict=True):
+    for split, count in zip(request.splits, rows, strict=True):
         targets: list[AnyArray] = []
         with ThreadPoolExecutor(request.threads) as pool:
 
-            def read(batch: "_Batch", pool: ThreadPoolExecutor = pool) -> AnyArray:
-                return _inputs(batch, features, image, pool)
+            def read(batch: Batch, pool: ThreadPoolExecutor = pool) -> AnyArray:
+                return _inputs(batch, features, images, pool, damaged)
 
-            pieces = (read(_collected(batch, request.target, fields, targets)) for batch in _batches(split, fields))
-            dtype, row_shape = _row_of(features, shape)
-            write_array(split.x, dtype, (rows, *row_shape), pieces)
+            found = batches(split.shards, fields, left_out)
+            pieces = (read(_collected(batch, request.target, fields, targets)) for batch in found)
+            dtype, row_shape = _row_of(features, images)
+            names = {shard.name for shard in split.shards}
+            whole = count - sum(name in names for name, _ in left_out)
+            if not whole:
+                raise RecordError(f"every image of {split.shards[0].name} is damaged")
+            write_array(split.x, dtype, (whole, *row_shape), pieces)
         target = np.concatenate(targets)
         write_array(split.y, target.dtype, target.shape, [target])
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """Some records of one file: the values of each feature, and where they are."""
-
-    shard: RecordShard
-    first: int
-    values: Mapping[str, AnyArray]
-
-    def place(self, offset: int) -> str:
-        return f"{self.shard.name}: record {self.first + offset}"
+def _too_many(damaged: Mapping[Place, str]) -> RecordError:
+    advice = f"Replace them, or write the records without them; data.skip_damaged: {len(damaged)} leaves them out."
+    return RecordError(_listed(damaged), advice)
 
 
-def _collected(batch: _Batch, target: str, fields: Mapping[str, StoredField], into: list[AnyArray]) -> _Batch:
+def _listed(damaged: Mapping[Place, str]) -> str:
+    found = [f"{shown(place)}: {damaged[place]}" for place in sorted(damaged)]
+    more = f"; {len(found)} images are damaged" if len(found) > 1 else ""
+    return "; ".join(found[:_SHOWN]) + more
+
+
+def _collected(batch: Batch, target: str, fields: Mapping[str, StoredField], into: list[AnyArray]) -> Batch:
     into.append(_plain(batch, fields[target]))
     return batch
 
@@ -155,25 +151,53 @@ def _collected(batch: _Batch, target: str, fields: Mapping[str, StoredField], in
 def _survey(request: ParsingRequest) -> _Surveyed:
     fields = {field.name: field for field in request.fields}
     headers: Counter[ImageHeader] = Counter()
+    damaged: dict[Place, str] = {}
     counts = []
     for split in request.splits:
         rows = 0
-        for batch in _batches(split, fields):
-            rows += len(batch.values[request.target])
+        for batch in batches(split.shards, fields):
+            rows += batch.rows
             for name in request.features:
-                if fields[name].is_image:
-                    headers.update(_header(batch, name, offset) for offset in range(len(batch.values[name])))
+                for offset in range(batch.rows if fields[name].is_image else 0):
+                    try:
+                        headers[read_image_header(io.BytesIO(batch.values[name][offset]))] += 1
+                    except ValueError as error:
+                        damaged[batch.place(offset)] = f"feature {name!r} holds no image: {error}"
         if not rows:
             raise RecordError(f"{split.shards[0].name}: there are no records")
         counts.append(rows)
-    return _Surveyed(tuple(counts), headers)
+    return _Surveyed(tuple(counts), headers, damaged)
 
 
-def _header(batch: _Batch, name: str, offset: int) -> ImageHeader:
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """How images become rows: what decodes them, and a row's shape and dtype."""
+
+    decode: ImageDecoder
+    shape: tuple[int, ...]
+    dtype: PixelType
+
+
+def _decoder(request: ParsingRequest, headers: Counter[ImageHeader]) -> _Images | None:
+    if not headers:
+        return None
+    height, width = request.image_size or _common_size(headers)
+    channels, dtype = _channels(request, headers), pixel_type(_deep(headers))
+    return _Images(ImageDecoder(height, width, channels, dtype), (height, width, channels), dtype)
+
+
+def _deep(headers: Counter[ImageHeader]) -> int:
+    return sum(count for header, count in headers.items() if header.bits == DEEP_BITS)
+
+
+def _notes_on_images(images: _Images, headers: Counter[ImageHeader]) -> Iterator[str]:
+    yield f"{headers.total()} images of {images.shape[0]} x {images.shape[1]} pixels"
     try:
-        return read_image_header(io.BytesIO(batch.values[name][offset]))
+        note = depth_note(_deep(headers), headers.total(), images.decode.brightest)
     except ValueError as error:
-        raise RecordError(f"{batch.place(offset)}: feature {name!r} holds no image: {error}") from error
+        raise RecordError(str(error), "Bring all images to one depth.") from error
+    if note is not None:
+        yield note
 
 
 def _common_size(headers: Counter[ImageHeader]) -> tuple[int, int]:
@@ -195,67 +219,7 @@ def _channels(request: ParsingRequest, headers: Counter[ImageHeader]) -> int:
     return max(header.channels for header in headers)
 
 
-def _batches(split: RecordSplit, fields: Mapping[str, StoredField]) -> Iterator[_Batch]:
-    for shard in split.shards:
-        first = 0
-        for records in _records(shard):
-            yield _Batch(shard, first, _examples(shard, first, records, fields))
-            first += len(records)
-
-
-def _records(shard: RecordShard) -> Iterator[list[bytes]]:
-    """A file's records, in pieces; their checksums are checked."""
-    tf = load_tensorflow()
-    try:
-        with shard.path.open("rb") as file:
-            compression = "GZIP" if file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC else ""
-    except OSError as error:
-        raise RecordError(f"{shard.name}: cannot be read: {error.strerror or error}") from error
-    records: list[bytes] = []
-    count = 0
-    iterator = tf.data.TFRecordDataset(str(shard.path), compression_type=compression).as_numpy_iterator()
-    while True:
-        try:
-            record = next(iterator, None)
-        except tf.errors.OpError as error:
-            said = _shortened(error.message)
-            raise RecordError(f"{shard.name}: record {count} is damaged, or it is no TFRecord file: {said}") from error
-        if record is None:
-            break
-        records.append(record)
-        count += 1
-        if len(records) == _BATCH:
-            yield records
-            records = []
-    if records:
-        yield records
-
-
-def _examples(
-    shard: RecordShard, first: int, records: Sequence[bytes], fields: Mapping[str, StoredField]
-) -> dict[str, AnyArray]:
-    tf = load_tensorflow()
-    wanted = {
-        name: tf.io.FixedLenFeature(
-            *(((), tf.string) if field.encoding != "none" else (field.shape, getattr(tf, field.dtype)))
-        )
-        for name, field in fields.items()
-    }
-    try:
-        parsed = tf.io.parse_example(tf.constant(records), wanted)
-    except tf.errors.InvalidArgumentError as error:
-        # It says what is wrong, but not in which record.
-        for offset, record in enumerate(records):
-            try:
-                tf.io.parse_single_example(record, wanted)
-            except tf.errors.InvalidArgumentError as one:
-                said = _shortened(one.message)
-                raise RecordError(f"{shard.name}: record {first + offset} is not as data.record says: {said}") from one
-        raise RecordError(f"{shard.name}: {_shortened(error.message)}") from error
-    return {name: values.numpy() for name, values in parsed.items()}
-
-
-def _plain(batch: _Batch, field: StoredField) -> AnyArray:
+def _plain(batch: Batch, field: StoredField) -> AnyArray:
     """The values of a feature that is no image: shape (records, *field.shape)."""
     values = batch.values[field.name]
     if field.dtype == "string":
@@ -267,53 +231,46 @@ def _plain(batch: _Batch, field: StoredField) -> AnyArray:
     for offset, data in enumerate(values):
         if len(data) != expected:
             raise RecordError(
-                f"{batch.place(offset)}: feature {field.name!r} has {len(data)} bytes; {expected} are expected for "
-                f"{field.dtype} of shape {field.shape}"
+                f"{shown(batch.place(offset))}: feature {field.name!r} has {len(data)} bytes; {expected} are expected "
+                f"for {field.dtype} of shape {field.shape}"
             )
     joined = np.frombuffer(b"".join(values), dtype=dtype)
     return joined.reshape(len(values), *field.shape).astype(field.dtype)
 
 
 def _inputs(
-    batch: _Batch,
+    batch: Batch,
     features: Sequence[StoredField],
-    image: Callable[[bytes], AnyArray] | None,
+    images: _Images | None,
     pool: ThreadPoolExecutor,
+    damaged: dict[Place, str],
 ) -> AnyArray:
     first = features[0]
-    if first.is_image and image is not None:
-        return np.stack(list(pool.map(lambda offset: _image(batch, first.name, offset, image), range(_rows(batch)))))
+    if first.is_image and images is not None:
+
+        def image(offset: int) -> AnyArray:
+            try:
+                return images.decode(batch.values[first.name][offset])
+            except ValueError as error:
+                damaged[batch.place(offset)] = f"feature {first.name!r} is a damaged image: {error}"
+                return np.zeros(images.shape, images.dtype)
+
+        return np.stack(list(pool.map(image, range(batch.rows))))
     if len(features) == 1:
         values = _plain(batch, first)
         # A single number per record is a row of one.
         return values if first.shape else values[:, np.newaxis]
-    return np.concatenate([_plain(batch, one).reshape(_rows(batch), -1).astype(np.float32) for one in features], axis=1)
+    return np.concatenate([_plain(batch, one).reshape(batch.rows, -1).astype(np.float32) for one in features], axis=1)
 
 
-def _rows(batch: _Batch) -> int:
-    return len(next(iter(batch.values.values())))
-
-
-def _image(batch: _Batch, name: str, offset: int, decode: Callable[[bytes], AnyArray]) -> AnyArray:
-    try:
-        return decode(batch.values[name][offset])
-    except ValueError as error:
-        raise RecordError(f"{batch.place(offset)}: feature {name!r} is a damaged image: {error}") from error
-
-
-def _row_of(features: Sequence[StoredField], image_shape: tuple[int, ...]) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def _row_of(features: Sequence[StoredField], images: _Images | None) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """Dtype and shape of a row of inputs."""
     first = features[0]
-    if first.is_image:
-        return np.dtype(np.uint8), image_shape
+    if images is not None:
+        return np.dtype(images.dtype), images.shape
     if len(features) == 1:
         return np.dtype(first.dtype), first.shape or (1,)
     return np.dtype(np.float32), (sum(one.shape[0] if one.shape else 1 for one in features),)
-
-
-def _shortened(message: str) -> str:
-    line = message.strip().splitlines()[0].rsplit("}}", 1)[-1].strip()
-    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 1] + "…"
 
 
 if __name__ == "__main__":

@@ -7,18 +7,17 @@ from job.child_process import last_words, run_module
 from job.data.arrays import SourceArray, map_array
 from job.data.image_decoding import DECODING_ENVIRONMENT
 from job.data.pins import ObjectPins
+from job.data.record_batches import RecordShard, RecordSplit, StoredField
 from job.data.record_parsing import (
     ANSWER,
     OUTPUT,
     REQUEST,
     ParsingAnswer,
     ParsingRequest,
-    RecordShard,
-    RecordSplit,
-    StoredField,
 )
-from job.data.source_files import SourceFile, copies_in, files_by_split, source_files
+from job.data.source_files import SourceFile, copies_in, source_files
 from job.data.source_rows import LabelledRows, Sources
+from job.data.split_folders import files_of_splits, holder
 from job.errors import DataError
 from job.resources import available_resources
 from job.spec import DataSpec
@@ -43,30 +42,32 @@ def read_records(spec: DataSpec, folder: Path, pins: ObjectPins) -> Sources:
     notes: list[str] = []
     with ExitStack() as opened:
 
-        def shards_of(location: str, field: str) -> tuple[SourceFile, ...]:
+        def files_of(location: str, field: str) -> tuple[SourceFile, ...]:
             copies = opened.enter_context(copies_in(folder, field))
-            files = source_files(location, field=field, suffixes=(), folder=copies, pins=pins)
-            if len(files) == 1:
-                return files
-            shards = tuple(file for file in files if ".tfrecord" in file.parts[-1].lower())
-            if len(shards) < len(files):
-                notes.append(f"{len(files) - len(shards)} files of {location} are no .tfrecord files and are not used")
-            if not shards:
-                raise DataError(f"{location}: there are no .tfrecord files")
-            return shards
+            return source_files(location, field=field, suffixes=(), folder=copies, pins=pins)
 
-        own = shards_of(spec.source, "source")
-        splits = dict(files_by_split(own) or {"train": own})
-        for split, location in (("validation", spec.validation_source), ("test", spec.test_source)):
-            if location is not None:
-                splits[split] = shards_of(location, f"{split}_source")
+        found = files_of_splits(spec, files_of, _is_shard, notes)
+        splits = {split: _shards(files, notes) for split, files in found.items()}
         answer = _parse(spec, splits, folder)
     notes += answer.notes
-    for split, fraction in (("validation", spec.validation_fraction), ("test", spec.test_fraction)):
-        if fraction is not None and split in splits:
-            notes.append(f"data.{split}_fraction {fraction} is not used: {splits[split][0].shown} gives these rows")
     rows = {split: _rows(spec, split, files, folder) for split, files in splits.items()}
     return Sources(rows["train"], rows.get("validation"), rows.get("test"), tuple(notes))
+
+
+def _is_shard(file: SourceFile) -> bool:
+    return ".tfrecord" in file.parts[-1].lower()
+
+
+def _shards(files: tuple[SourceFile, ...], notes: list[str]) -> tuple[SourceFile, ...]:
+    if len(files) == 1:
+        # It may be called anything.
+        return files
+    shards = tuple(filter(_is_shard, files))
+    if len(shards) < len(files):
+        notes.append(f"{len(files) - len(shards)} files of {holder(files)} are no .tfrecord files and are not used")
+    if not shards:
+        raise DataError(f"{holder(files)}: there are no .tfrecord files")
+    return shards
 
 
 def _parse(spec: DataSpec, splits: dict[str, tuple[SourceFile, ...]], folder: Path) -> ParsingAnswer:
@@ -105,6 +106,7 @@ def request_for(spec: DataSpec, splits: dict[str, tuple[SourceFile, ...]], folde
         target=spec.target,
         image_size=spec.image_size,
         image_channels=spec.image_channels,
+        skip_damaged=spec.skip_damaged,
         threads=available_resources().cores,
     )
 

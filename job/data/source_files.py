@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from job.data.pins import ObjectPins
@@ -23,15 +23,6 @@ _FETCHERS = 10
 _LONGEST_NAME = 100
 # Of more local files only the whole is noted: their content is known by the data's fingerprint.
 _NOTED_FILES = 1000
-# Folders of these names are splits, where the top of a folder has no others.
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +100,6 @@ def copies_in(folder: Path, field: str) -> Iterator[Path]:
         shutil.rmtree(copies, ignore_errors=True)
 
 
-def files_by_split(files: Sequence[SourceFile]) -> dict[str, tuple[SourceFile, ...]] | None:
-    """The files by split, `relative` to the split's folder; None where the folders at the top are no splits.
-
-    They are where every file lies in a folder that is called like one, `train` among them.
-    """
-    by_split: dict[str, list[SourceFile]] = {}
-    for file in files:
-        first, *rest = file.parts
-        split = _SPLITS.get(first.lower())
-        if split is None or not rest:
-            return None
-        by_split.setdefault(split, []).append(replace(file, relative="/".join(rest)))
-    return {split: tuple(found) for split, found in by_split.items()} if "train" in by_split else None
-
-
 def _one_file(location: str, place: Path | None, field: str, folder: Path, pins: ObjectPins) -> SourceFile:
     shown = redact_text(location)
     if place is None:
@@ -133,7 +109,7 @@ def _one_file(location: str, place: Path | None, field: str, folder: Path, pins:
             pins.fetch(field, shown, open_store(store_url), key, copy)
         except ObjectNotFoundError as error:
             raise DataError(f"{shown}: there is no such object") from error
-        return SourceFile(copy, shown, key, is_copy=True)
+        return SourceFile(copy, shown, PurePosixPath(key).name, is_copy=True)
     if not place.is_file():
         raise DataError(f"{shown}: there is no such file")
     pins.read_in_place(field, shown, place.stat().st_size)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from job.data.arrays import AnyArray, chunks
-from job.data.preparation import Preparation, choose_preparation
+from job.data.preparation import Origin, Preparation, choose_preparation
 from job.errors import DataError
 
 _TABLE_RANK = 2
@@ -86,15 +86,16 @@ def standardisation_of(train: AnyArray) -> tuple[Standardisation, str]:
 
 
 def array_preparation(
-    rescale: Literal["auto", "standardize", "none"] | float, train: AnyArray
+    rescale: Literal["auto", "standardize", "none"] | float, train: AnyArray, origin: Origin = "arrays"
 ) -> tuple[Preparation, str]:
     """The preparation of an array that `data.rescale` asks for, and the reason for the log.
 
     Args:
         rescale: the spec's `data.rescale`.
         train: the training rows as they are in the source, shape (rows, *input_shape).
+        origin: what is known of them.
 
     Raises:
         DataError: it does not suit these rows.
     """
-    return standardisation_of(train) if rescale == "standardize" else choose_preparation(rescale, train)
+    return standardisation_of(train) if rescale == "standardize" else choose_preparation(rescale, train, origin)

@@ -5,8 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from job.data.arrays import AnyArray
-from job.data.nested import Nested, map_leaves, row_count
-from job.models import as_model_input
+from job.data.nested import Nested, as_tuples, map_leaves, row_count
 
 # The same on both sides of a comparison: a model may look at the other rows of its batch.
 BATCH_ROWS = 64
@@ -27,6 +26,6 @@ def predictions(model: keras.Model, x: Nested) -> list[AnyArray]:
 
 
 def _answer(model: keras.Model, x: Nested, first: int) -> list[AnyArray]:
-    batch = as_model_input(map_leaves(lambda leaf: leaf[first : first + BATCH_ROWS], x))
+    batch = as_tuples(map_leaves(lambda leaf: leaf[first : first + BATCH_ROWS], x))
     answer = model.predict_step((keras.tree.map_structure(tf.convert_to_tensor, batch),))
     return [np.asarray(keras.ops.convert_to_numpy(leaf)) for leaf in keras.tree.flatten(answer)]

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import keras
 
-from job.models.custom_objects import custom_objects
-from job.own_code import OwnCode, load_object
+from job.own_code import OwnCode, load_object, objects_by_name
 
 
 def load_published(path: Path, code: OwnCode | None) -> keras.Model:
@@ -21,7 +20,7 @@ def load_published(path: Path, code: OwnCode | None) -> keras.Model:
     if code is None:
         return keras.saving.load_model(path, safe_mode=True)
     load_object(code)
-    known = custom_objects(code)
+    known = objects_by_name(code)
     try:
         return keras.saving.load_model(path, custom_objects=known, safe_mode=True)
     except Exception:  # noqa: BLE001 - raised again below, unless it was for a lambda, which is code as well

@@ -1,14 +1,10 @@
-"""Whether a saved model needs code that Keras does not have; and the user's own classes and functions by name."""
+"""Whether a saved model needs code that Keras does not have."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
-
-from job.own_code import OwnCode
 
 # Losses and metrics that are plain functions are saved by their name alone.
 _FUNCTION_MODULES = ("activations", "initializers", "losses", "metrics", "ops", "regularizers", "constraints")
@@ -31,11 +27,10 @@ def custom_names(model: keras.Model) -> Iterator[str]:
 def _custom_names(part: object) -> Iterator[str]:
     if isinstance(part, Mapping):
         name = part.get("class_name")
-        # A lambda in a Lambda layer has no module.
         if name == "__lambda__":
             yield "a lambda"
         # Only what Keras has serialised has all of these.
-        elif isinstance(name, str) and "config" in part and "module" in part:
+        if isinstance(name, str) and "config" in part and "module" in part:
             if name == "function":
                 yield from _custom_function(part)
             elif not _is_kerass(part["module"]):
@@ -56,17 +51,3 @@ def _custom_function(part: Mapping[str, Any]) -> Iterator[str]:
 
 def _is_kerass(module: object) -> bool:
     return isinstance(module, str) and module.split(".", 1)[0] == _KERAS
-
-
-def custom_objects(code: OwnCode) -> dict[str, Any]:
-    """The classes and functions of the user's modules, by the names that Keras saves unregistered ones by."""
-    found: dict[str, Any] = {}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if isinstance(file, str) and Path(file).is_relative_to(code.root):
-            found |= {
-                name: value
-                for name, value in vars(module).items()
-                if callable(value) and getattr(value, "__module__", None) == module.__name__
-            }
-    return found

@@ -31,8 +31,8 @@ def metrics_of(target: Target, asked: Sequence[str] = ()) -> list[Any]:
 class _ClassCounts(keras.metrics.Metric):  # type: ignore[misc]  # Keras has no annotations
     """Counts, by class, rows of it, rows predicted to be of it, and those of both; or sums of their weights.
 
-    The score is that of the second of two classes, or the mean over classes that occur in targets or predictions, as
-    in `sklearn.metrics` with `zero_division=0`.
+    The score is that of the second of two classes, or the mean over the classes that occur in the targets, as in
+    `sklearn.metrics` with these as `labels` and `zero_division=0`.
     """
 
     def __init__(self, classes: int, name: str) -> None:
@@ -61,7 +61,7 @@ class _ClassCounts(keras.metrics.Metric):  # type: ignore[misc]  # Keras has no 
         scores = self._scores(self._right, self._predicted, self._actual)
         if self._classes == _BINARY:
             return scores[1]
-        occurs = ops.cast(self._actual + self._predicted > 0, "float32")
+        occurs = ops.cast(self._actual > 0, "float32")
         return ops.divide_no_nan(ops.sum(scores * occurs), ops.sum(occurs))
 
     def _scores(self, right: Any, predicted: Any, actual: Any) -> Any:  # noqa: ANN401 - tensors

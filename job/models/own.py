@@ -12,10 +12,9 @@ import keras_tuner
 from job.data.nested import Nested
 from job.errors import JobError
 from job.logs import get_logger
-from job.models.custom_objects import custom_objects
 from job.models.own_space import BATCH_SIZE
 from job.models.tunable import TunableModel
-from job.own_code import OwnCode, Place, code_error, describe, describe_at, load_object, place_of
+from job.own_code import OwnCode, Place, code_error, describe, describe_at, load_object, objects_by_name, place_of
 from job.spaces import Scalar
 from job.target import Target
 
@@ -135,6 +134,14 @@ class OwnModel(TunableModel):
                     value=hp.values.get(entry.name),
                 )
 
+    # What a `fit` of the user's own has declared when it was last called.
+    declared_in_fit: tuple[Any, ...] = ()
+
+    @property
+    def has_own_fit(self) -> bool:
+        """Whether a `fit` of the user's own trains."""
+        return False
+
     def graph_key(self, values: Mapping[str, Scalar]) -> Hashable:
         """None: which values change the graph is not known."""
         del values
@@ -146,27 +153,44 @@ class OwnModel(TunableModel):
 
     def custom_objects(self) -> Mapping[str, Any]:
         """The user's classes and functions, for Keras to find by name."""
-        return custom_objects(self.code)
+        return objects_by_name(self.code)
 
 
 class OwnModelWithFit(OwnModel):
-    """A HyperModel of the user's that trains in its own way, an epoch per call."""
+    """A HyperModel of the user's that trains in its own way, a stretch of epochs per call."""
 
     def __init__(self, *arguments: Any, fit: Callable[..., Any]) -> None:  # noqa: ANN401 - see OwnModel
         super().__init__(*arguments)
         self._own_fit = fit
+        self._failed_in_fit: BaseException | None = None
+        self.declared_in_fit: tuple[Any, ...] = ()
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - KerasTuner's
-        """One epoch by the user's code."""
+        """A stretch of epochs by the user's code."""
         try:
             return self._own_fit(hp, model, *args, **kwargs)
         except SystemExit as error:
             raise RuntimeError(f"the code ends the process (sys.exit, code {error.code})") from error
+        except Exception as error:
+            self._failed_in_fit = error
+            raise
+        finally:
+            self.declared_in_fit = tuple(hp.space)
+
+    @property
+    def has_own_fit(self) -> bool:
+        """It does."""
+        return True
+
+    def explain(self, error: BaseException) -> str:
+        """What went wrong, by the user's own file and line: what `fit` raised is not `build`'s."""
+        place = place_of(self._own_fit) if error is self._failed_in_fit else self.place
+        return describe(error, self.code, place)
 
     @property
     def fit_parameters(self) -> Mapping[str, inspect.Parameter]:
-        """What the user's `fit` takes, but for `self`."""
-        return inspect.signature(self._own_fit).parameters
+        """What the user's `fit` takes after `hp` and `model`."""
+        return dict(list(inspect.signature(self._own_fit).parameters.items())[2:])
 
 
 def open_own_model(code: OwnCode, facts: Facts, frozen: Mapping[str, Any] | None = None) -> OwnModel:

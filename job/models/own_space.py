@@ -9,7 +9,9 @@ import keras_tuner
 from keras_tuner.engine import hyperparameters as kt
 
 from job.errors import Problem
+from job.logs import get_logger
 from job.models.narrowing import narrowed
+from job.models.own_runs import Run, varied_runs, with_conditions
 from job.spaces import AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry, FloatEntry, IntEntry, Sampling, can_take
 from job.spec.fields import listed, nearest
 
@@ -65,48 +67,97 @@ def discover(
     narrowing: Mapping[str, AnyEntry],
     *,
     first: NarrowedHyperParameters | None = None,
+    of_fit: Sequence[kt.HyperParameter] = (),
 ) -> Discovery:
-    """Run code until every conditional scope of it was active once, as KerasTuner's tuners do; the entries of all runs.
+    """Run code with other values until nothing new appears; the entries of all runs, and when each is in force.
+
+    What stands in a plain loop or `if` is found by changing one value after the other, and its conditions are those
+    that the runs show (see `job.models.own_runs`); a conditional scope is entered once, as KerasTuner's tuners do.
 
     Args:
-        declare: builds a model, for what it declares on the way.
+        declare: builds a model, for what it declares on the way. What it raises with other values than the default ones
+            is a trial's affair.
         narrowing: the spec's `space`.
         first: what the code has declared already, with default values; None runs it for that.
+        of_fit: what the user's own `fit` has declared besides.
 
     Raises:
-        Exception: whatever the code raises.
+        Exception: whatever the code raises with default values.
     """
     if first is None:
         first = NarrowedHyperParameters(narrowing)
         declare(first)
-    space = keras_tuner.HyperParameters()
     problems = dict(first.problems)
-    _add(space, first)
+    handed = [first]
+
+    def run_with(values: Mapping[str, Any]) -> NarrowedHyperParameters | None:
+        hp = NarrowedHyperParameters(narrowing, values)
+        try:
+            declare(hp)
+        except Exception as error:  # noqa: BLE001 - the user's code may refuse values as it likes
+            get_logger().debug("the code refuses values", values=dict(values), reason=str(error))
+            return None
+        problems.update(hp.problems)
+        handed.append(hp)
+        return hp
+
+    found = with_conditions(varied_runs(Run.of(first), run_with))
+    space = keras_tuner.HyperParameters()
+    in_scopes = (entry for hp in handed for entry in hp.space if entry.conditions)
+    for entry in (*found, *in_scopes):
+        _add(space, entry)
+    _enter_scopes(space, handed, run_with)
+    problems |= _add_of_fit(space, of_fit, narrowing)
+    wrong = [Problem(f"space.{name}", message) for name, message in problems.items()]
+    wrong += _add_batch_size(space, narrowing)
+    return Discovery(space, (*wrong, *_unknown(space, narrowing)))
+
+
+def _add_of_fit(
+    space: keras_tuner.HyperParameters, of_fit: Sequence[kt.HyperParameter], narrowing: Mapping[str, AnyEntry]
+) -> dict[str, str]:
+    """Add what `fit` has declared and `build` has not; returns what of the spec's `space` does not fit."""
+    hp = NarrowedHyperParameters(narrowing)
+    for entry in of_fit:
+        if not _has(space, entry.name):
+            hp._register(entry)  # noqa: SLF001 - it has no public name
+    for entry in hp.space:
+        _add(space, entry)
+    return hp.problems
+
+
+def _has(space: keras_tuner.HyperParameters, name: str) -> bool:
+    return any(one.name == name for one in space.space)
+
+
+def _enter_scopes(
+    space: keras_tuner.HyperParameters,
+    handed: Sequence[NarrowedHyperParameters],
+    run_with: Callable[[Mapping[str, Any]], NarrowedHyperParameters | None],
+) -> None:
+    """Have every conditional scope be active once."""
     waiting: list[_Scope] = []
     seen: list[_Scope] = []
-    _note_scopes(first, waiting, seen)
+    for hp in handed:
+        _note_scopes(hp, waiting, seen)
     while waiting:
         scope = waiting.pop(0)
         if scope in seen:
             continue
         seen.append(scope)
         values = _values_for(scope, space)
-        if values is None:
+        more = None if values is None else run_with(values)
+        if more is None:
             continue
-        hp = NarrowedHyperParameters(narrowing, values)
-        declare(hp)
-        problems |= hp.problems
-        _add(space, hp)
-        _note_scopes(hp, waiting, seen)
-    found = [Problem(f"space.{name}", message) for name, message in problems.items()]
-    found += _add_batch_size(space, narrowing)
-    return Discovery(space, (*found, *_unknown(space, narrowing)))
+        for entry in more.space:
+            if entry.conditions or not _has(space, entry.name):
+                _add(space, entry)
+        _note_scopes(more, waiting, seen)
 
 
-def _add(space: keras_tuner.HyperParameters, more: keras_tuner.HyperParameters) -> None:
-    for entry in more.space:
-        if not space._exists(entry.name, entry.conditions):  # noqa: SLF001 - it has no public name
-            space._register(entry)  # noqa: SLF001 - likewise
+def _add(space: keras_tuner.HyperParameters, entry: kt.HyperParameter) -> None:
+    if not space._exists(entry.name, entry.conditions):  # noqa: SLF001 - it has no public name
+        space._register(entry)  # noqa: SLF001 - likewise
 
 
 def _note_scopes(hp: keras_tuner.HyperParameters, waiting: list[_Scope], seen: list[_Scope]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from job.data import Split
-from job.data.nested import Nested, map_leaves
+from job.data.nested import Nested, as_tuples, map_leaves
 
 __all__ = ["RawBatches", "as_model_input"]
 
@@ -31,14 +31,13 @@ class RawBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no a
 
     def __getitem__(self, number: int) -> tuple[Nested, ...]:
         part = self._split.part(slice(number * self._batch_rows, (number + 1) * self._batch_rows))
-        x = as_model_input(part.x)
-        return (x, part.y) if part.sample_weight is None else (x, part.y, part.sample_weight)
+        x, y = as_model_input(part.x), as_tuples(part.y)
+        return (x, y) if part.sample_weight is None else (x, y, part.sample_weight)
 
 
 def as_model_input(x: Nested) -> Nested:
-    """Rows as Keras takes them: strings as tensors, because it knows none of NumPy's; several inputs as a tuple."""
-    changed = map_leaves(_leaf, x)
-    return tuple(changed) if isinstance(changed, list) else changed
+    """Rows as Keras takes them: strings as tensors, because it knows none of NumPy's; lists as tuples."""
+    return map_leaves(_leaf, as_tuples(x))
 
 
 def _leaf(values: Any) -> Any:  # noqa: ANN401 - an array, or TensorFlow's tensor

@@ -14,7 +14,7 @@ class TunableModel(keras_tuner.HyperModel):  # type: ignore[misc]  # KerasTuner 
     """A KerasTuner HyperModel that also says what its space is, and what the engine needs to know.
 
     `build` returns a compiled model for the values that `hp` holds. A subclass may override `fit`; then that trains,
-    an epoch per call.
+    a stretch of epochs per call.
     """
 
     def declare(self, hp: keras_tuner.HyperParameters) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from job.own_code.blame import Place, blaming, describe, describe_at, place_of
 from job.own_code.contained import run_contained
 from job.own_code.fetch import fetch_code
-from job.own_code.loading import load_object
+from job.own_code.loading import load_module, load_object, objects_by_name
 from job.own_code.own_code import CodeSource, OwnCode, Section, code_error
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "describe",
     "describe_at",
     "fetch_code",
+    "load_module",
     "load_object",
+    "objects_by_name",
     "place_of",
     "run_contained",
 ]

@@ -6,6 +6,7 @@ import sys
 import threading
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from job.own_code.blame import describe
 from job.own_code.own_code import OwnCode, code_error
@@ -49,6 +50,20 @@ def load_module(code: OwnCode) -> ModuleType:
     # An exit would end this process without a word.
     except (Exception, SystemExit) as error:
         raise code_error(code.section, describe(error, code)) from error
+
+
+def objects_by_name(code: OwnCode) -> dict[str, Any]:
+    """Return the classes and functions of the user's modules, by the names that Keras saves unregistered ones by."""
+    found: dict[str, Any] = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and Path(file).is_relative_to(code.root):
+            found |= {
+                name: value
+                for name, value in vars(module).items()
+                if callable(value) and getattr(value, "__module__", None) == module.__name__
+            }
+    return found
 
 
 def _run(code: OwnCode) -> ModuleType:

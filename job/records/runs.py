@@ -95,18 +95,52 @@ class Lineage(Record):
     seed: int
 
 
+class RowScores(Record):
+    """A model's objective on the training rows and on the validation rows; None where it has none."""
+
+    train: float | None = None
+    validation: float | None = None
+
+
+class RetrainAttempt(Record):
+    """One retraining on training and validation rows.
+
+    Attributes:
+        seed: what initialised its weights.
+        steps: how many it took.
+        scores: on rows that it has seen, all of them; none where it diverged.
+        shortfall: why it was not published; None where it was.
+    """
+
+    seed: int
+    steps: int
+    scores: RowScores = RowScores()
+    shortfall: str | None = None
+
+
 class PublishedModel(Record):
     """Which of the candidates was published.
 
-    `origin` is `retrain` or `search`; `seed` initialised its weights; `epochs` trained it; `validation_score` is
-    None for a model that was trained on the validation split too.
+    Attributes:
+        origin: `retrain` or `search`.
+        trained_on: on which rows.
+        seed: what initialised its weights.
+        epochs: how long it was trained; with `retrain.epochs: auto` the search's epochs, which on more rows are fewer
+            passes over them.
+        steps: how many training steps that were.
+        validation_score: None for a model that was trained on the validation split too.
+        attempts: each retraining on training and validation rows, in order.
+        winner: what those were compared with: the scores of the search's own best model.
     """
 
     origin: Literal["retrain", "search"]
     trained_on: Literal["train", "train_and_validation"]
     seed: int
     epochs: int
+    steps: int | None = None
     validation_score: float | None
+    attempts: tuple[RetrainAttempt, ...] = ()
+    winner: RowScores | None = None
 
 
 class Scores(Record):
@@ -126,8 +160,8 @@ class Manifest(Record):
 
     `seconds` has one entry per stage and `total`; `artifacts` maps keys relative to the run. `artifacts_prefix` stands
     before the names of all artifacts but the log's, where the server ignores conditional writes; it is empty otherwise.
-    `exports`: the formats that the model was published in besides `model.keras`. `needs_code`: whether `model.keras`
-    loads only with the user's own code.
+    `exports`: the formats that the model was published in besides `model.keras`. `needs_code`: whether that one loads
+    only with the user's own code at hand; then there is a SavedModel, which does without.
     """
 
     schema_version: Literal[1] = 1

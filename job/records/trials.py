@@ -34,7 +34,8 @@ class TrialRecord(Record):
         deviation: of several executions' scores: the sample standard deviation.
         best_epoch: the number (from 1) of the epoch that the score was reached at; of several executions the mean,
             rounded.
-        failure: how a failed trial failed; `error` is its text.
+        failure: how a failed trial failed: `given_up` where the user's code has raised KerasTuner's `FailedTrialError`,
+            which is not tried again; `error` is its text.
         attempts: how often the trial was started, retries included.
         seconds: wall-clock time of the successful attempt, or of the last one.
         token: the lease's fencing token when the record was written.

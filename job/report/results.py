@@ -12,6 +12,7 @@ from job.layout import LATEST, MANIFEST, MODEL_KERAS, RUNS_FOLDER, SPEC, TRIALS_
 from job.records import Direction, Manifest, Pointer, TrialRecord, best_first
 from job.report.summary import show_value, trial_row
 from job.spec import DataSpec, SearchSpec
+from job.spec.metrics import direction_of
 from job.spec.objectives import known_objective
 from job.store import ObjectStore, open_store
 
@@ -96,10 +97,12 @@ def stated_direction(store: ObjectStore, prefix: str) -> Direction:
         search = SearchSpec.model_validate({"objective": document["search"]["objective"]})
     except (ObjectNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return "max"
+    if isinstance(search.objective, str) and search.objective != "auto":
+        return direction_of(search.objective) or "max"
     objective = known_objective(data, search)
     if objective is not None:
         return objective.direction
-    return "max" if search.objective != "auto" or _logs_accuracy(store, prefix) else "min"
+    return "max" if _logs_accuracy(store, prefix) else "min"
 
 
 def _logs_accuracy(store: ObjectStore, prefix: str) -> bool:

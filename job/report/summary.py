@@ -9,7 +9,11 @@ _LEAST_SHOWN, _MOST_SHOWN = 1e-3, 1e6
 
 
 def summary_of(
-    manifest: Manifest, trials: Sequence[TrialRecord], model_url: str, sensitivity: Sensitivity | None = None
+    manifest: Manifest,
+    trials: Sequence[TrialRecord],
+    model_url: str,
+    sensitivity: Sensitivity | None = None,
+    notes: Sequence[str] = (),
 ) -> str:
     """Markdown: the result, the best hyperparameters, the best trials, and what fell short.
 
@@ -18,6 +22,7 @@ def summary_of(
         trials: all trial records.
         model_url: where the published model will be.
         sensitivity: what varying each hyperparameter did; None where that was not asked for.
+        notes: what the job took the data for.
     """
     totals = manifest.search
     best = best_first(trials, totals.direction)[:_BEST_TRIALS]
@@ -35,6 +40,7 @@ def summary_of(
         *(() if sensitivity is None else ("## Sensitivity", _sensitivity(sensitivity))),
         "## Search",
         _search(manifest),
+        *(("## Data", _table(("what it was taken for",), [(note,) for note in notes])) if notes else ()),
         "## Time",
         _table(("stage", "seconds"), [(stage, f"{seconds:.1f}") for stage, seconds in manifest.seconds.items()]),
     ]
@@ -101,6 +107,11 @@ def _result(manifest: Manifest, model_url: str) -> str:
         f"Test split ({manifest.data.splits['test'].rows} rows, used once): {_scores(manifest.scores.test)}",
         f"Best trial: {_scores(manifest.scores.validation, manifest.scores.deviation)}",
         f"Published: {origin}, trained on {model.trained_on.replace('_', ' ')} for {model.epochs} epochs",
+        *(
+            f"Retraining {number} of {len(model.attempts)} was worse: {attempt.shortfall}"
+            for number, attempt in enumerate(model.attempts, start=1)
+            if attempt.shortfall is not None
+        ),
         f"Model: `{model_url}`",
         f"Data: `{manifest.data.source}`, {manifest.data.rows} rows, fingerprint `{manifest.data.fingerprint[:16]}`",
     )

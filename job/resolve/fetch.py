@@ -29,7 +29,7 @@ def fetch_document(source: str, origin: str) -> Document:
     """
     if source == STANDARD_INPUT:
         return _parse(sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1), "standard input")
-    if "\n" in source or source.lstrip().startswith("{"):
+    if "\n" in source or source.lstrip().startswith("{") or not source.strip():
         return parse_document(source, source=origin)
     if _URL.match(source):
         return _from_store(source, origin)

@@ -17,12 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras_tuner
-from keras_tuner.engine.metrics_tracking import infer_metric_direction
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from job.records import Direction, Hyperparameters, RungShortfall, TrialRequest, hyperparameters_of
 from job.schedule import Schedule
 from job.seeds import derive_seed
+from job.spec.metrics import direction_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class AddressedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # KerasTuner h
         self._ended: set[str] = set()
         self._discardable: list[str] = []
         self._order = self._in_order()
-        self._directions: dict[str, Direction | None] = {objective.name: objective.direction}
+        self._directions: dict[str, Direction] = {objective.name: objective.direction}
 
     def create_trial(self, tuner_id: str) -> Trial:
         """The next trial to run: RUNNING; or IDLE if all wait for trials under way; or STOPPED at the end.
@@ -160,9 +160,7 @@ class AddressedOracle(keras_tuner.Oracle):  # type: ignore[misc]  # KerasTuner h
         trial = self.trials[trial_id]
         for name, value in metrics.items():
             if name not in trial.metrics.metrics:
-                if name not in self._directions:
-                    self._directions[name] = infer_metric_direction(name)
-                trial.metrics.register(name, direction=self._directions[name] or "min")
+                trial.metrics.register(name, direction=self._directions.get(name) or direction_of(name) or "min")
             trial.metrics.metrics[name].update(float(value), step=step)
         return trial
 

@@ -8,6 +8,7 @@ the same loop, and needs no state of its own.
 import itertools
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -150,8 +151,8 @@ class Driver:
     def _take_one_record(self) -> None:
         record = self._executor.wait()
         trial, attempt = self._running[record.trial_id]
-        # A diverged trial would diverge again: it is a function of its seed.
-        may_retry = record.status == "failed" and record.failure != "diverged"
+        # A diverged trial is a function of its seed, and would again; some the user's code gives up for good.
+        may_retry = record.status == "failed" and record.failure not in {"diverged", "given_up"}
         if may_retry and attempt <= self._limits.max_retries_per_trial:
             get_logger().warning("trial will be retried", trial_id=record.trial_id, attempt=attempt, error=record.error)
             self._running[record.trial_id] = (trial, attempt + 1)
@@ -226,7 +227,7 @@ class Driver:
         best = min((record for record in counted if record.score is not None), key=self._rank, default=None)
         if best is None:
             reason = self._stopped_by or "every trial failed"
-            raise SearchFailedError(f"no trial completed: {reason}")
+            raise SearchFailedError(f"no trial completed: {reason}{_most_frequent_error(counted)}")
         self._kept.only(best)
         trials = sorted(counted, key=_position)
         return SearchResult(best=best, trials=tuple(trials), totals=self._totals(trials))
@@ -247,6 +248,14 @@ class Driver:
             stopped_by=self._stopped_by,
             shortfalls=tuple(self._oracle.shortfalls(self._settled if self._is_decided else None)),
         )
+
+
+def _most_frequent_error(records: list[TrialRecord]) -> str:
+    counts = Counter(record.error for record in records if record.error)
+    if not counts:
+        return ""
+    error, count = counts.most_common(1)[0]
+    return f"; {count} of {len(records)} with: {error}"
 
 
 def _position(record: TrialRecord) -> tuple[int, ...]:

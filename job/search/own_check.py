@@ -3,9 +3,10 @@
 What is wrong with it is told by its own file and line, before any trial is started; and its space is found out.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from job.errors import JobError, ModelCodeError, SpecError
@@ -13,20 +14,26 @@ from job.logs import get_logger
 from job.own_code import run_contained
 from job.search.fork_server import end_fork_server, worker_context
 from job.search.trial_plan import TrialPlan
+from job.spec.objectives import objective_of
+from job.spec.sections import Objective
+from job.target import Target
 
 if TYPE_CHECKING:
     import keras
     import keras_tuner
 
-    from job.data import Dataset, Preparation, Rows
+    from job.data import Dataset, Preparation
     from job.data.nested import Nested
     from job.models import OwnModel
+    from job.models.answers import Answers
 
 # However long a trial may take: importing TensorFlow, and compiling a large model once.
 _PATIENCE_SECONDS = 900.0
 # Rows that the published form of the model is tried on.
 _RAW_ROWS = 32
-# How many configurations besides the default values are tried in that form.
+# What the number is called that a `fit` of the user's own returns, as KerasTuner calls it.
+RETURNED = "default_objective"
+# Configurations that are tried besides the default values.
 _DRAWS = 3
 
 
@@ -39,12 +46,16 @@ class CheckedModel:
         entries: the space in words.
         parameters: how many the model has with default values.
         needs_code: whether `model.keras` loads only where the user's own classes are.
+        returns_number: whether its own `fit` returns a number, which is then the objective.
+        answers: what its output and its loss say of the targets; None where they leave it open.
     """
 
     space: Mapping[str, Any]
     entries: Mapping[str, str]
     parameters: int
     needs_code: bool
+    returns_number: bool
+    answers: "Answers | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +73,22 @@ class Samples:
         return cls(dataset.preparation, map_leaves(lambda leaf: leaf[:_RAW_ROWS].copy(), dataset.validation.x))
 
 
-def checked_plan(plan: TrialPlan, dataset: "Dataset") -> TrialPlan:
-    """The plan with the space that the user's code declares; it has built, trained, scored and saved a model.
+def checked_plan(plan: TrialPlan, dataset: "Dataset") -> "tuple[TrialPlan, Dataset]":
+    """The plan with the space that the user's code declares; it has built, trained, scored and saved models.
 
     Args:
         plan: of a model of the user's own.
         dataset: what it is trained on; its test rows are not looked at.
+
+    Returns:
+        The plan, and the data set, whose task follows the model where the targets alone left it open.
 
     Raises:
         ModelCodeError: the code does not work, by the user's own file and line.
         SpecError: the spec's `space` does not fit what the code declares.
     """
     if plan.code is None:
-        return plan
+        return plan, dataset
     timeout = plan.spec.limits.trial_timeout
     patience = max(_PATIENCE_SECONDS, 0.0 if timeout is None else timeout.total_seconds())
     try:
@@ -100,11 +114,38 @@ def checked_plan(plan: TrialPlan, dataset: "Dataset") -> TrialPlan:
         parameters=checked.parameters,
         needs_code=checked.needs_code,
     )
-    return replace(plan, space=checked.space)
+    return _decided(replace(plan, space=checked.space), dataset, checked)
+
+
+def _decided(plan: TrialPlan, dataset: "Dataset", checked: CheckedModel) -> "tuple[TrialPlan, Dataset]":
+    """What the model says of its task and its objective."""
+    if _follows_the_model(plan, checked):
+        from job.data.targets import with_scale  # noqa: PLC0415 - with it comes NumPy
+
+        target = with_scale(Target("regression"), dataset.train.y.reshape(-1).astype("float32"))
+        get_logger().info(
+            "task taken from the model", task="regression", reason="it has one output, and a loss of numbers"
+        )
+        dataset, plan = replace(dataset, target=target), replace(plan, target=target)
+    if plan.spec.search.objective == "auto":
+        objective = objective_of(plan.spec.search, plan.target, built_in=False)
+        if checked.returns_number:
+            objective = Objective(name=RETURNED, direction="min")
+            get_logger().info("the number that fit returns is the objective; less of it is better")
+        plan = replace(plan, objective=objective.name, direction=objective.direction)
+    return plan, dataset
+
+
+def _follows_the_model(plan: TrialPlan, checked: CheckedModel) -> bool:
+    """Whole numbers may be classes as well as ratings: unless the spec says it, the model does."""
+    guessed = plan.spec.data.task == "auto" and plan.target.task == "classification"
+    return guessed and checked.answers == "numbers"
 
 
 def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples) -> CheckedModel:
-    """Load, declare, build, train and score one batch, save: what `checked_plan` does in a process of its own.
+    """Load, declare, build, train, score and publish: what `checked_plan` does in a process of its own.
+
+    It is what trials and the retraining do, on a few rows: with default values, and with a few that are drawn.
 
     Args:
         report: told what is being done.
@@ -117,6 +158,7 @@ def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples
     import keras  # noqa: PLC0415 - likewise
 
     from job.models import NarrowedHyperParameters, OwnModel, discover  # noqa: PLC0415
+    from job.models.answers import answers_of  # noqa: PLC0415
 
     # Filtered, an error has lost the lines that led to it.
     keras.config.disable_traceback_filtering()
@@ -127,20 +169,24 @@ def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples
     report("asked for a model")
     hp = NarrowedHyperParameters(plan.spec.space)
     model = _built(model_code, hp, plan)
-    tried = _Trying(model_code, model, plan, report)
-    tried.one_batch(hp)
+    trying = _Trying(model_code, plan, report)
+    trying.fits(model, hp)
+    tried = trying.trained(hp.values)
     report("asked for its hyperparameters")
-    found = discover(lambda more: _built(model_code, more, plan), plan.spec.space, first=hp)
+    found = discover(
+        lambda more: _built(model_code, more, plan), plan.spec.space, first=hp, of_fit=model_code.declared_in_fit
+    )
     if found.problems:
         raise SpecError(found.problems)
     _require_a_plan(plan, found.space)
-    report("saved")
-    needs_code = tried.require_faithful(samples, found.space)
+    cores = [tried.model, *trying.drawn(found.space)]
     return CheckedModel(
         space=found.space.get_config(),
         entries=_in_words(found.space),
-        parameters=int(model.count_params()),
-        needs_code=needs_code,
+        parameters=int(tried.model.count_params()),
+        needs_code=trying.published(cores, samples),
+        returns_number=tried.returns_number,
+        answers=answers_of(tried.model),
     )
 
 
@@ -155,11 +201,16 @@ def _built(model_code: "OwnModel", hp: "keras_tuner.HyperParameters", plan: Tria
 
 
 @dataclass(frozen=True, slots=True)
+class _Tried:
+    model: "keras.Model"
+    returns_number: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Trying:
-    """One model, tried step by step; what goes wrong is told by the user's own line."""
+    """Models of the user's code, tried step by step; what goes wrong is told by the user's own line."""
 
     code: "OwnModel"
-    model: "keras.Model"
     plan: TrialPlan
     report: Callable[[str], None]
 
@@ -174,82 +225,103 @@ class _Trying:
         except (Exception, SystemExit) as error:
             raise ModelCodeError(prefix + self.code.explain(error)) from error
 
-    def one_batch(self, hp: "keras_tuner.HyperParameters") -> None:
-        """Train on a batch and score on another; the objective must be among what is logged."""
-        import numpy as np  # noqa: PLC0415 - see check_model
-
-        from job.data.nested import map_leaves, row_count  # noqa: PLC0415
-        from job.training.building import bound_fit  # noqa: PLC0415
-        from job.training.engine import computing_in  # noqa: PLC0415
-        from job.training.fit import FitEpochs  # noqa: PLC0415
-        from job.training.rows import place_rows  # noqa: PLC0415
-
-        size = self.code.batch_size(hp.values)
-        train, validation = (self._first(rows, size) for rows in self._rows())
-        with computing_in(self.plan.spec.training.precision):
-            with self._blaming("called on one batch"):
-                outputs = self.model(map_leaves(np.asarray, train.x), training=False) if self._is_plain() else None
-            self._require_fitting(outputs, train.y)
-            fit = bound_fit(self.code, hp, self.model) if hasattr(self.code, "fit_parameters") else None
-            with self._blaming("trained on one batch"):
-                engine = FitEpochs(self.model, place_rows(train), place_rows(validation), size, fit=fit)
-                logs = engine.train(np.arange(row_count(train.x)))
-            with self._blaming("scored on one batch"):
-                logs |= engine.validate()
-        if self.plan.objective not in logs:
-            raise ModelCodeError(
-                self.code.located(
-                    f"the model does not log {self.plan.objective}, the objective, but {', '.join(sorted(logs))}"
-                ),
-                advice="model.compile(metrics=[…]) says what is logged; search.objective names one of it.",
-            )
-
-    def _rows(self) -> "tuple[Rows, Rows]":
-        from job.data.nested import row_count  # noqa: PLC0415 - see check_model
-
-        train, validation = self.plan.files.open_train(), self.plan.files.open_validation()
-        return train, validation if row_count(validation.x) else train
-
-    @staticmethod
-    def _first(rows: "Rows", count: int) -> "Rows":
-        return rows.part(slice(0, count))
-
-    def _is_plain(self) -> bool:
-        """Whether calling the model on inputs alone is what its training does."""
-        import keras  # noqa: PLC0415 - see check_model
-
-        steps = {getattr(kind, "train_step") for kind in (keras.Model, keras.Sequential)}  # noqa: B009 - of a class
-        return type(self.model).train_step in steps
-
-    def _require_fitting(self, outputs: "Nested", y: "Nested") -> None:
+    def fits(self, model: "keras.Model", hp: "keras_tuner.HyperParameters") -> None:
+        """Require that the outputs fit the targets, as far as a loss of Keras's needs it."""
         from job.models.fitting import shape_problem  # noqa: PLC0415 - see check_model
+        from job.training.engine import computing_in  # noqa: PLC0415
+        from job.training.rows import gathered  # noqa: PLC0415
 
-        problem = None if outputs is None else shape_problem(self.model, outputs, y, self.plan.target)
+        if not _is_plain(model) or self.code.has_own_fit:
+            return
+        size = self.code.batch_size(hp.values)
+        x, *rest = self.plan.open(size).train.batch(gathered, slice(0, size))
+        with computing_in(self.plan.spec.training.precision), self._blaming("called on one batch"):
+            outputs = model(x, training=False)
+        problem = shape_problem(model, outputs, rest[0] if rest else None, self.plan.target)
         if problem is not None:
             raise ModelCodeError(self.code.located(problem))
 
-    def require_faithful(self, samples: Samples, space: "keras_tuner.HyperParameters") -> bool:
-        """See that what would be published is what was trained, with default values and with others of the space.
+    def trained(self, values: Mapping[str, Any]) -> _Tried:
+        """Train an epoch of two steps, as a trial does, and score it; the objective must be among what is logged."""
+        from job.training.building import build_model, own_fit  # noqa: PLC0415 - see check_model
+        from job.training.engine import open_engine  # noqa: PLC0415
+        from job.training.fit import FitEpochs  # noqa: PLC0415
+        from job.training.objective import completed  # noqa: PLC0415
+        from job.training.own_fit import Stretch  # noqa: PLC0415
 
-        Returns:
-            Whether what is published needs the user's code.
-        """
+        size = self.code.batch_size(values)
+        setting = self.plan.open(size + 1)
+        engine_of = partial(build_model, self.code, dict(values), self.plan.spec.seed)
+        fit = own_fit(self.code, dict(values))
+        logs: dict[str, float] = {}
+        number = None
+        with self._blaming("trained on one batch"):
+            engine = open_engine(
+                engine_of,
+                setting.train,
+                setting.validation,
+                size,
+                compile_mode=setting.compile_mode,
+                precision=setting.precision,
+                own_fit=fit,
+            )
+            if isinstance(engine, FitEpochs) and engine.has_own_fit:
+                result = engine.train_stretch(Stretch(self.plan.spec.seed, 0, 1, logs.update))
+                number = result.number
+                logs |= result.logs[-1] if result.logs else {}
+            else:
+                logs = engine.train(engine.order(self.plan.spec.seed, 0))
+        with self._blaming("scored on one batch"):
+            if number is None:
+                logs = completed(logs, setting, engine) if fit is not None else logs | engine.validate()
+        if number is None:
+            self._require_objective(logs)
+        return _Tried(engine.model, number is not None)
+
+    def _require_objective(self, logs: Mapping[str, float]) -> None:
+        deciding = [term.name for term in self.plan.spec.search.objective_terms] or [self.plan.objective]
+        missing = [name for name in deciding if name not in logs]
+        if self.plan.spec.search.objective == "auto":
+            # A task that the model does not share is found out with it.
+            missing = [] if missing and "val_loss" in logs and self.plan.target.task != "custom" else missing
+        if not missing:
+            return
+        found = f"the model does not log {missing[0]}, the objective, but {', '.join(sorted(logs))}"
+        raise ModelCodeError(
+            self.code.located(found),
+            advice="model.compile(metrics=[…]) says what is logged; search.objective names one of it.",
+        )
+
+    def drawn(self, space: "keras_tuner.HyperParameters") -> Iterator["keras.Model"]:
+        """Models with a few other values, each trained a step; values that the code refuses are a trial's affair."""
+        from job.search.sampling import AddressedSampler  # noqa: PLC0415 - see check_model
+
+        sampler = AddressedSampler(space, self.plan.spec.seed)
+        for number in range(_DRAWS):
+            values = sampler.draw(number)
+            if values is None:
+                return
+            try:
+                yield self.trained(values).model
+            except ModelCodeError as error:
+                get_logger().debug("a drawn configuration does not work", hyperparameters=values, reason=error.message)
+
+    def published(self, cores: "Sequence[keras.Model]", samples: Samples) -> bool:
+        """Publish the models as they would be published, and load them again; whether that needs the user's code."""
         from job.export.proof import require_faithful  # noqa: PLC0415 - see check_model
 
-        cores = [self.model, *(self._trained(space, number) for number in range(_DRAWS))]
         with self._blaming("saved", "the model cannot be published: "):
-            return require_faithful(cores, samples.preparation, samples.raw, self.code.code, self.code.custom_objects())
+            return require_faithful(
+                cores, samples.preparation, samples.raw, self.code.code, dict(self.code.custom_objects())
+            )
 
-    def _trained(self, space: "keras_tuner.HyperParameters", number: int) -> "keras.Model":
-        import keras_tuner  # noqa: PLC0415 - see check_model
 
-        hp = keras_tuner.HyperParameters.from_config(space.get_config())
-        for entry in hp.space:
-            if hp.is_active(entry):
-                hp.values[entry.name] = entry.random_sample(number)
-        drawn = replace(self, model=_built(self.code, hp, self.plan))
-        drawn.one_batch(hp)
-        return drawn.model
+def _is_plain(model: "keras.Model") -> bool:
+    """Whether calling the model on inputs alone is what its training does."""
+    import keras  # noqa: PLC0415 - see check_model
+
+    steps = {getattr(kind, "train_step") for kind in (keras.Model, keras.Sequential)}  # noqa: B009 - of a class
+    return type(model).train_step in steps
 
 
 def _require_a_plan(plan: TrialPlan, space: "keras_tuner.HyperParameters") -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from job.errors import DataError, Problem, SpecError
 from job.own_code import OwnCode
 from job.records import Direction
-from job.spaces import BUILDERS
+from job.spaces import BUILDERS, CNN
 from job.spec import JobSpec
 from job.spec.fields import listed
 from job.spec.objectives import asked_metrics, deciding_metrics, objective_of, possible_metrics
@@ -68,8 +68,13 @@ class TrialPlan:
             span=Span(self.files.rows_per_training, self.spec.search.max_epochs),
         )
 
-    def open(self) -> "TrialSetting":
-        """Place the rows on this process's device. Imports TensorFlow."""
+    def open(self, sample: int | None = None) -> "TrialSetting":
+        """Place the rows on this process's device. Imports TensorFlow.
+
+        Args:
+            sample: how many rows of each split, to try a model on; then there are no folds, which only choose among
+                the rows. None for all of them.
+        """
         from job.training.kept_engines import KeptEngines  # noqa: PLC0415 - see above
         from job.training.rows import place_rows  # noqa: PLC0415
         from job.training.stopping import EarlyStopping  # noqa: PLC0415
@@ -82,12 +87,13 @@ class TrialPlan:
             keras.config.disable_traceback_filtering()
         timeout = self.spec.limits.trial_timeout
         stopping, folds = self.spec.early_stopping, self.files.folds
-        train = place_rows(self.files.open_train(), class_weight=self.class_weight)
+        rows = self.files.open_train().part(slice(0, sample))
+        train = place_rows(rows, class_weight=self.class_weight)
         if folds is None:
-            validation = place_rows(self.files.open_validation())
+            validation = place_rows(self.files.open_validation().part(slice(0, sample)))
         else:
             # The same rows, on which classes count alike.
-            validation = train.with_weights(self.files.open_train().sample_weight)
+            validation = train.with_weights(rows.sample_weight)
         return TrialSetting(
             hypermodel=self.hypermodel(),
             train=train,
@@ -103,7 +109,7 @@ class TrialPlan:
             precision=self.spec.training.precision,
             terms=self.spec.search.objective_terms,
             executions=self.spec.search.executions_per_trial,
-            folds=None if folds is None else folds.open(),
+            folds=None if folds is None or sample is not None else folds.open(),
             early_stopping=None if stopping.patience is None else EarlyStopping(stopping.patience, stopping.min_delta),
         )
 
@@ -167,6 +173,8 @@ def _require_metrics_of_the_task(deciding: Sequence[str], metrics: Sequence[str]
 
 def _require_rows_of_the_builder(spec: JobSpec, dataset: "Dataset") -> None:
     """Refuse rows that no trial could be built for, before anything imports TensorFlow."""
+    from job.data.preparation import is_channels_first  # noqa: PLC0415 - NumPy; a published run does without
+
     builder, shape = spec.built_in, dataset.prepared_shape
     if builder is None:
         return
@@ -181,4 +189,11 @@ def _require_rows_of_the_builder(spec: JobSpec, dataset: "Dataset") -> None:
             f"{dataset.source} has rows of shape {shape}, but model.builder {builder.name} takes "
             f"{builder.rows_in_words}",
             advice=f"For these rows there is model.builder: {' or '.join(fitting)}.",
+        )
+    if builder is CNN and is_channels_first(shape):
+        raise DataError(
+            f"{dataset.source} has rows of shape {shape}, which are images with their channels first; model.builder "
+            "cnn takes (height, width, channels)",
+            advice="numpy.moveaxis(x, 1, -1) puts the channels last. If they are none, mlp or a model of your own "
+            "takes the rows as they are.",
         )

@@ -35,13 +35,13 @@ def parse_document(text: str, *, source: str, name: str | None = None) -> Docume
     """Parse a spec document.
 
     Args:
-        text: the document; nothing but space and comments means all defaults.
+        text: the document; `{}` means all defaults.
         source: what to call the document in messages.
         name: its file name, whose suffix (`.yaml`, `.yml`, `.json`, `.toml`) tells the format; without one the
             content does.
 
     Raises:
-        SpecError: not readable in its format (with line and column), a key given twice, not a mapping, or
+        SpecError: empty, not readable in its format (with line and column), a key given twice, not a mapping, or
             numbers that are not finite (by field path).
     """
     text = text.removeprefix("\ufeff")
@@ -51,8 +51,10 @@ def parse_document(text: str, *, source: str, name: str | None = None) -> Docume
     except ValueError as error:
         problem = Problem(source, f"not readable as {form.upper()}: {error}")
         raise SpecError([problem]) from error
-    if data is None:
-        return {}
+    # No document at all is the quickstart; one that is given and says nothing was cut off or emptied.
+    if data is None or (data == {} and form == "toml"):
+        problem = Problem(source, "expected a mapping of fields, such as `name: nightly`; the document is empty")
+        raise SpecError([problem], advice="{} as the document, or none at all, means all defaults.")
     if not isinstance(data, dict):
         kind = "a list" if isinstance(data, list) else "a single value"
         raise SpecError([Problem(source, f"expected a mapping of fields, such as `name: nightly`; found {kind}")])

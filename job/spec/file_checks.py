@@ -6,9 +6,10 @@ from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
 from job.spec.model import JobSpec
 from job.spec.sections import STORED_DTYPES, DataSpec, RecordField
-from job.spec.sources import source_kind
+from job.spec.sources import FOLDER_KINDS, source_kind
 
 _IMAGE_ENCODINGS = ("png", "jpeg")
+_OF_IMAGES = ("image_size", "image_channels", "skip_damaged")
 
 
 def is_image(field: RecordField) -> bool:
@@ -21,13 +22,21 @@ def features_of(data: DataSpec) -> tuple[str, ...]:
     return data.features or tuple(name for name in data.record if name != data.target)
 
 
-@check("data.source", "data.format", "data.record", "data.image_size", "data.image_channels")
+@check("data.source", "data.format", "data.split_folders")
+def split_folders_have_a_use(spec: JobSpec) -> Iterator[Finding]:
+    """What is said of folders would be ignored in silence where there are none."""
+    kind = source_kind(spec.data)
+    if spec.data.split_folders != "auto" and kind is not None and kind not in FOLDER_KINDS:
+        yield Finding(("data", "split_folders"), "needs data.source to be a folder or prefix, with data.format")
+
+
+@check("data.source", "data.format", "data.record", *(f"data.{field}" for field in _OF_IMAGES))
 def image_fields_have_a_use(spec: JobSpec) -> Iterator[Finding]:
     """What is said of images would be ignored in silence where there are none."""
     data, default, kind = spec.data, DataSpec(), source_kind(spec.data)
     if kind in {None, "images"} or (kind == "tfrecord" and any(map(is_image, data.record.values()))):
         return
-    for field in ("image_size", "image_channels"):
+    for field in _OF_IMAGES:
         if getattr(data, field) != getattr(default, field):
             yield Finding(("data", field), "needs images: data.format: images, or a png or jpeg of data.record")
 
@@ -106,6 +115,7 @@ def features_make_one_row(spec: JobSpec) -> Iterator[Finding]:
 
 
 FILE_CHECKS: tuple[Check, ...] = (
+    split_folders_have_a_use,
     image_fields_have_a_use,
     records_are_described,
     record_fields_are_whole,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from job.spec.datasets import DATASETS
-from job.spec.metrics import METRICS, TASKS, askable_metrics, logged_directions
+from job.spec.metrics import METRICS, TASKS, askable_metrics, direction_of, logged_metrics
 from job.spec.sections import COMPOSITE, DataSpec, Objective, SearchSpec, TrainingSpec
 from job.target import Target, Task
 
@@ -20,8 +20,8 @@ def objective_of(search: SearchSpec, target: Target, *, built_in: bool = True) -
         target: what is predicted.
         built_in: whether the model is a built-in one, whose metrics are known.
 
-    Returns:
-        Of a metric that is not known, less is better where its name ends with `loss`, and otherwise more.
+    Raises:
+        LookupError: it is not known which way the metric is better, and the spec does not say.
     """
     if isinstance(search.objective, tuple):
         return Objective(name=COMPOSITE, direction="min")
@@ -31,8 +31,10 @@ def objective_of(search: SearchSpec, target: Target, *, built_in: bool = True) -
     if name == "auto":
         name = _AUTO.get(target.task, "val_loss")
         name = "val_loss" if target.task == "regression" and not built_in else name
-    known = logged_directions(target.task)
-    return Objective(name=name, direction=known.get(name, "min" if name.endswith("loss") else "max"))
+    direction = direction_of(name)
+    if direction is None:
+        raise LookupError(f"it is not known which way {name} is better")
+    return Objective(name=name, direction=direction)
 
 
 def known_task(data: DataSpec) -> Task | None:
@@ -51,10 +53,10 @@ def known_objective(data: DataSpec, search: SearchSpec, *, built_in: bool = True
         return Objective(name=COMPOSITE, direction="min")
     task = known_task(data)
     if task is None:
-        tasks = [task for task in TASKS if search.objective in logged_directions(task)]
-        if not tasks:
+        if search.objective == "auto":
             return None
-        task = tasks[0]
+        # By name alone: any task will do.
+        task = TASKS[0]
     return objective_of(search, Target(task), built_in=built_in)
 
 
@@ -75,9 +77,9 @@ def asked_metrics(training: TrainingSpec, deciding: Iterable[str], task: Task) -
     return tuple(name for name in wanted if name in askable)
 
 
-def possible_metrics(task: Task | None) -> dict[str, str]:
-    """What an objective may be for a task, with its direction; for any of them where it is not known."""
-    return {name: way for one in (TASKS if task is None else (task,)) for name, way in logged_directions(one).items()}
+def possible_metrics(task: Task | None) -> tuple[str, ...]:
+    """What an objective of a built-in model may be for a task; for any of them where it is not known."""
+    return tuple(dict.fromkeys(name for one in (TASKS if task is None else (task,)) for name in logged_metrics(one)))
 
 
 def metric_names(task: Task | None) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Checks of what the `data` section says of tables; see `job.spec.checks`."""
 
+import codecs
 from collections.abc import Iterator
 
 from job.spec.drafts import Check, Finding, check
@@ -50,6 +51,17 @@ def table_fields_have_a_use(spec: JobSpec) -> Iterator[Finding]:
             yield Finding(("data", field), f"needs data.source to be {expected}")
     if kind not in TABLE_KINDS and data.split in {"group", "time"}:
         yield Finding(("data", "split"), "expected stratified or random: only a table has columns to go by")
+
+
+@check("data.text_encoding")
+def encoding_is_known(spec: JobSpec) -> Iterator[Finding]:
+    """Python knows how text of that encoding is read."""
+    try:
+        codecs.lookup(spec.data.text_encoding)
+    except LookupError:
+        yield Finding(
+            ("data", "text_encoding"), "expected the name of a text encoding, such as utf-8, cp1252 or latin-1"
+        )
 
 
 @check("data.source", "data.format", "data.rescale")
@@ -143,6 +155,7 @@ def unknown_columns(data: DataSpec, header: tuple[str, ...]) -> Iterator[tuple[t
 
 TABLE_CHECKS: tuple[Check, ...] = (
     table_fields_have_a_use,
+    encoding_is_known,
     rescale_is_for_arrays,
     table_has_a_target,
     split_has_its_column,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
+from job.spec.metrics import direction_of
 from job.spec.model import JobSpec
 from job.spec.objectives import known_task, metric_names, possible_metrics
 from job.spec.paths import Path
@@ -19,8 +20,8 @@ def objective_exists(spec: JobSpec) -> Iterator[Finding]:
         return
     if spec.built_in is None:
         # What a model of the user's own logs is found out before the search; which way is better is not.
-        if isinstance(objective, str) and objective not in possible_metrics(None):
-            message = "expected {name, direction}: of a model's own metric it is not known whether less is better"
+        if isinstance(objective, str) and direction_of(objective) is None:
+            message = "expected {name, direction}: whether more or less is better is known of Keras's own metrics alone"
             yield Finding(("search", "objective"), message)
         return
     if isinstance(objective, tuple):
@@ -36,12 +37,11 @@ def objective_exists(spec: JobSpec) -> Iterator[Finding]:
 def _metric_exists(objective: str | Objective, path: Path, task: Task | None, spec: JobSpec) -> Iterator[Finding]:
     name = objective.name if isinstance(objective, Objective) else objective
     known = possible_metrics(task)
-    direction = known.get(name)
-    if direction is None:
+    if name not in known:
         where = (*path, "name") if isinstance(objective, Objective) else path
         yield Finding(where, f"expected {_of_task(task, spec)}: {_choice(name, known)}")
-    elif isinstance(objective, Objective) and objective.direction != direction:
-        yield Finding((*path, "direction"), f"expected {direction} for {name}")
+    elif isinstance(objective, Objective) and objective.direction != direction_of(name):
+        yield Finding((*path, "direction"), f"expected {direction_of(name)} for {name}")
 
 
 @check("training.metrics", "model.builder", "data.source", "data.task")
@@ -63,9 +63,9 @@ def _of_task(task: Task | None, spec: JobSpec) -> str:
     return f"a metric of a {what} by builder {spec.model.builder}"
 
 
-def _choice(name: str, known: dict[str, str] | tuple[str, ...]) -> str:
+def _choice(name: str, known: tuple[str, ...]) -> str:
     close = nearest(name, known)
-    return listed(tuple(known), "or") + (f"; did you mean {close}?" if close else "")
+    return listed(known, "or") + (f"; did you mean {close}?" if close else "")
 
 
 @check("training.class_weight", "data.source", "data.task")

@@ -9,10 +9,12 @@ import keras_tuner
 
 from job.models import TunableModel
 from job.records import Hyperparameters
-from job.training.fit import OwnFit
+from job.training.own_fit import OwnFit
 
 # Keras seeds Python, NumPy and TensorFlow at once, and takes 32 bits.
 _SEED_LIMIT = 2**32
+# What `fit` is always handed.
+_HP_AND_MODEL = 2
 
 
 def build_model(hypermodel: TunableModel, values: Hyperparameters, seed: int) -> keras.Model:
@@ -26,16 +28,13 @@ def build_model(hypermodel: TunableModel, values: Hyperparameters, seed: int) ->
 
 
 def own_fit(hypermodel: keras_tuner.HyperModel, values: Hyperparameters) -> Callable[[keras.Model], OwnFit] | None:
-    """For each model, the `fit` of a HyperModel that overrides it, called once per epoch; None where none does."""
+    """For each model, the `fit` of a HyperModel that overrides it; None where none does."""
     if type(hypermodel).fit is keras_tuner.HyperModel.fit:
         return None
-    return lambda model: bound_fit(hypermodel, _as_hyperparameters(values), model)
-
-
-def bound_fit(hypermodel: keras_tuner.HyperModel, hp: keras_tuner.HyperParameters, model: keras.Model) -> OwnFit:
-    """The `fit` that a HyperModel has, for one model."""
-    parameters = getattr(hypermodel, "fit_parameters", None) or inspect.signature(hypermodel.fit).parameters
-    return OwnFit(functools.partial(hypermodel.fit, hp, model), frozenset(parameters))
+    parameters = getattr(hypermodel, "fit_parameters", None)
+    if parameters is None:
+        parameters = dict(list(inspect.signature(hypermodel.fit).parameters.items())[_HP_AND_MODEL:])
+    return lambda model: OwnFit(functools.partial(hypermodel.fit, _as_hyperparameters(values), model), parameters)
 
 
 def _as_hyperparameters(values: Hyperparameters) -> keras_tuner.HyperParameters:

@@ -12,8 +12,9 @@ from job.logs import get_logger
 from job.resources import memory_limit
 from job.training.compilation import CompileMode
 from job.training.epochs import CompiledEpochs, build_variables
-from job.training.fit import FitEpochs, OwnFit
+from job.training.fit import FitEpochs
 from job.training.kept_engines import KeptEngines
+from job.training.own_fit import OwnFit
 from job.training.rows import DeviceRows, rows_fit
 from job.training.stream import StreamedEpochs
 
@@ -45,6 +46,7 @@ class Epochs(Protocol):
         order: Any,  # noqa: ANN401 - see above
         *,
         first_step: int = 0,
+        until: int | None = None,
         between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
         """Train one epoch over the rows in this order; returns its metrics. See CompiledEpochs."""

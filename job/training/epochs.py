@@ -15,10 +15,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from job.seeds import derive_seed
+from job.training.averaging import averaged
 from job.training.compilation import CompileMode, choose_compilation
 from job.training.device import device_kind
 from job.training.pace import Pace
-from job.training.rows import DeviceRows
+from job.training.rows import DeviceRows, gathered
 from job.training.updates import compiled_update
 
 __all__ = ["CompiledEpochs", "DeviceRows", "build_variables", "epoch_order", "overrides", "scalar_metrics"]
@@ -49,7 +50,7 @@ def build_variables(model: keras.Model, rows: DeviceRows, batch_size: int) -> No
     sample = slice(0, min(batch_size, rows.count))
     # Without targets only a step of the model's own knows the loss: there is nothing to build it from.
     if rows.y is not None or not model.built:
-        batch = rows.batch(lambda leaf, chosen: leaf[chosen], sample)
+        batch = rows.batch(gathered, sample)
         model._symbolic_build(data_batch=batch)  # noqa: SLF001 - see above
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
@@ -110,6 +111,7 @@ class CompiledEpochs:
         order: npt.NDArray[np.int64],
         *,
         first_step: int = 0,
+        until: int | None = None,
         between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
         """Train one epoch over the rows in this order, which names each row once; the metrics as `fit` logs them.
@@ -117,20 +119,21 @@ class CompiledEpochs:
         Args:
             order: places among the rows, each once.
             first_step: where an epoch that was begun goes on; the model's metrics are then as they were left.
+            until: the step to stop before, which ends the epoch; None for all of its steps.
             between: called every now and then with the number of steps done, the metrics in the model. What it
                 raises ends the epoch there.
         """
         if first_step == 0:
             self.model.reset_metrics()
-        steps = self._train.steps
+        steps = self._train.steps if until is None else min(until, self._train.steps)
         tensor = self._train.prepare(self._train_rows.in_order(order))
         logs: dict[str, Any] = {}
         step = first_step
         while step < steps:
-            until = steps if between is None else min(steps, step + self._pace.steps)
-            with self._pace.timed(until - step):
-                logs = scalar_metrics(self._train.run(tensor, step, until))
-            step = until
+            stop = steps if between is None else min(steps, step + self._pace.steps)
+            with self._pace.timed(stop - step):
+                logs = scalar_metrics(self._train.run(tensor, step, stop))
+            step = stop
             if between is not None and step < steps:
                 between(step)
         return logs
@@ -141,7 +144,8 @@ class CompiledEpochs:
         if loop is None or rows is None:
             return {}
         self.model.reset_metrics()
-        logs = scalar_metrics(loop.run(loop.prepare(rows.in_order(np.arange(rows.count))), 0, loop.steps))
+        with averaged(self.model):
+            logs = scalar_metrics(loop.run(loop.prepare(rows.in_order(np.arange(rows.count))), 0, loop.steps))
         return {f"val_{name}": value for name, value in logs.items()}
 
 

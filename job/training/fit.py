@@ -1,18 +1,18 @@
 """One epoch by `model.fit`: for what the compiled loop cannot take."""
 
-import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
+from job.training.averaging import averaged, weights_kept
 from job.training.epochs import build_variables, epoch_order, scalar_metrics
-from job.training.rows import DeviceRows, Nested
+from job.training.own_fit import FitResult, OwnFit, Stretch
+from job.training.rows import DeviceRows, Nested, gathered
 from job.training.windows import WindowOrder, WindowReader, WindowShape, row_bytes_of
 
 
@@ -26,7 +26,7 @@ class FitEpochs:
         xla: whether Keras compiles each step with XLA.
         fit: of the user's own, instead of the model's.
         streamed: whether the rows are too large for memory, and read window after window (see `job.training.windows`).
-            A `fit` of the user's own reads them as it likes.
+            A `fit` of the user's own is handed mapped arrays.
     """
 
     def __init__(  # noqa: PLR0913 - one more than the compiled loop's, of which callers give three by name
@@ -37,7 +37,7 @@ class FitEpochs:
         batch_size: int,
         *,
         xla: bool = False,
-        fit: "OwnFit | None" = None,
+        fit: OwnFit | None = None,
         streamed: bool = False,
     ) -> None:
         self.model = model
@@ -60,32 +60,44 @@ class FitEpochs:
         return WindowShape.of(rows.count, row_bytes_of(rows), self._batch_size)
 
     def _batches(
-        self, rows: DeviceRows, order: npt.NDArray[np.int64] | WindowOrder, first_step: int = 0
+        self,
+        rows: DeviceRows,
+        order: npt.NDArray[np.int64] | WindowOrder,
+        first_step: int = 0,
+        until: int | None = None,
     ) -> keras.utils.PyDataset:
         if isinstance(order, WindowOrder):
-            return _StreamedBatches(rows, order, self._batch_size, first_step)
-        return _Batches(rows, rows.in_order(order)[first_step * self._batch_size :], self._batch_size)
+            return _StreamedBatches(rows, order, self._batch_size, first_step, until)
+        end = None if until is None else until * self._batch_size
+        return Batches(rows, rows.in_order(order)[first_step * self._batch_size : end], self._batch_size)
 
     def train(
         self,
         order: npt.NDArray[np.int64] | WindowOrder,
         *,
         first_step: int = 0,
+        until: int | None = None,
         between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
-        """Train one epoch over the rows in this order; returns the metrics as `fit` logs them. See CompiledEpochs.
-
-        A `fit` of the user's own trains whole epochs: what it does inside one is not known.
-        """
-        if self._own_fit is not None and not isinstance(order, WindowOrder):
-            return self._own_fit.train(self._train, self._validation, order, self._batch_size)
-        batches = self._batches(self._train, order, first_step)
+        """Train one epoch over the rows in this order; returns the metrics as `fit` logs them. See CompiledEpochs."""
+        batches = self._batches(self._train, order, first_step, until)
         settings: dict[str, Any] = {"epochs": 1, "shuffle": False, "verbose": 0}
         if between is not None:
             settings["callbacks"] = [_Between(between, first_step)]
-        with _metrics_going_on(self.model) if first_step else nullcontext():
+        with _metrics_going_on(self.model) if first_step else nullcontext(), weights_kept(self.model):
             result = self.model.fit(batches, **settings)
         return _last_metrics(result)
+
+    @property
+    def has_own_fit(self) -> bool:
+        """Whether a `fit` of the user's own trains, by `train_stretch` alone."""
+        return self._own_fit is not None
+
+    def train_stretch(self, stretch: Stretch) -> FitResult:
+        """Have the `fit` of the user's own train several epochs in one call."""
+        if self._own_fit is None:
+            raise RuntimeError("there is no fit of the user's own")
+        return self._own_fit.train(self.model, self._train, self._validation, self._batch_size, stretch)
 
     def validate(self) -> dict[str, float]:
         """Metrics over the validation rows, named `val_…`; empty without validation rows."""
@@ -94,40 +106,9 @@ class FitEpochs:
         rows = self._validation
         order = WindowOrder(self._shape_of(rows)) if self._streamed else np.arange(rows.count)
         batches = self._batches(rows, order)
-        logs = scalar_metrics(self.model.evaluate(batches, verbose=0, return_dict=True))
+        with averaged(self.model):
+            logs = scalar_metrics(self.model.evaluate(batches, verbose=0, return_dict=True))
         return {f"val_{name}": value for name, value in logs.items()}
-
-
-@dataclass(frozen=True, slots=True)
-class OwnFit:
-    """The `fit` of a HyperModel that overrides it, for one model; trains an epoch per call.
-
-    Attributes:
-        call: takes what `Model.fit` takes.
-        parameters: the names that its author has given to what it takes.
-    """
-
-    call: Callable[..., Any]
-    parameters: frozenset[str]
-
-    def train(
-        self, train: DeviceRows, validation: DeviceRows | None, order: npt.NDArray[np.int64], batch_size: int
-    ) -> dict[str, float]:
-        """One epoch over the rows in this order; the metrics that it returns, if it returns such.
-
-        A `fit` that names `y` is handed arrays, as KerasTuner's guide to own training loops has it; any other batches.
-        """
-        # What it draws besides must not depend on which epochs this process has trained before.
-        keras.utils.set_random_seed(int.from_bytes(hashlib.sha256(order.tobytes()).digest()[:4], "big"))
-        settings: dict[str, Any] = {"epochs": 1, "verbose": 0, "callbacks": []}
-        if "y" not in self.parameters:
-            return _last_metrics(self.call(_Batches(train, train.in_order(order), batch_size), **settings))
-        parts = train.batch(lambda leaf, rows: leaf[rows], train.in_order(order))
-        given = dict(zip(("x", "y", "sample_weight"), parts, strict=False))
-        if "validation_data" in self.parameters and validation is not None:
-            chosen = slice(None) if validation.numbers is None else validation.numbers
-            given["validation_data"] = validation.batch(lambda leaf, rows: leaf[rows], chosen)
-        return _last_metrics(self.call(**given, **settings))
 
 
 def _last_metrics(result: Any) -> dict[str, float]:  # noqa: ANN401 - a History, or what the user's own code returns
@@ -161,7 +142,7 @@ def _metrics_going_on(model: keras.Model) -> Iterator[None]:
         del model.reset_metrics
 
 
-class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
     """Rows gathered batch by batch, so that files larger than memory are read as they are needed."""
 
     def __init__(self, rows: DeviceRows, order: npt.NDArray[np.int64], batch_size: int) -> None:
@@ -175,22 +156,26 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no ann
 
     def __getitem__(self, number: int) -> tuple[Nested, ...]:
         chosen = self._order[number * self._batch_size : (number + 1) * self._batch_size]
-        return self._rows.batch(lambda leaf, rows: leaf[rows], chosen)
+        return self._rows.batch(gathered, chosen)
 
 
 class _StreamedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has no annotations
     """Rows of files, a window in memory at a time: Keras asks for one batch after the other."""
 
-    def __init__(self, rows: DeviceRows, order: WindowOrder, batch_size: int, first_step: int) -> None:
+    def __init__(
+        self, rows: DeviceRows, order: WindowOrder, batch_size: int, first_step: int, until: int | None
+    ) -> None:
         super().__init__()
         self._reader = WindowReader(rows, order.shape)
         self._order = order
         self._batch_size = batch_size
         self._first_step = first_step
+        self._until = until
         self._window: tuple[int, tuple[Nested, ...]] | None = None
 
     def __len__(self) -> int:
-        return math.ceil(self._order.shape.rows / self._batch_size) - self._first_step
+        steps = math.ceil(self._order.shape.rows / self._batch_size)
+        return (steps if self._until is None else min(self._until, steps)) - self._first_step
 
     def __getitem__(self, number: int) -> tuple[Nested, ...]:
         window, step = divmod(self._first_step + number, self._order.shape.window_rows // self._batch_size)

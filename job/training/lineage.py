@@ -12,6 +12,7 @@ import keras
 
 from job.logs import get_logger
 from job.records import Execution, TrialRequest
+from job.training.averaging import averaged, averages
 from job.training.building import build_model, own_fit
 from job.training.checkpoint import (
     Checkpoint,
@@ -26,7 +27,9 @@ from job.training.checkpoint import (
     take_checkpoint,
 )
 from job.training.engine import Epochs, open_engine
-from job.training.objective import with_objective
+from job.training.fit import FitEpochs
+from job.training.objective import completed, with_objective
+from job.training.own_fit import Stretch
 from job.training.progress import ProgressFiles
 from job.training.rows import DeviceRows
 from job.training.stopping import better
@@ -50,16 +53,29 @@ class Lineage:
         setting: what all trials share.
         place: which of its trainings.
         started: when the attempt at the trial began, by `time.monotonic`.
+        last_steps: after how many steps its last epoch ends; None for all of them. A `fit` of the user's own trains
+            whole epochs.
     """
 
-    def __init__(self, request: TrialRequest, setting: TrialSetting, place: ExecutionPlace, started: float) -> None:
+    def __init__(
+        self,
+        request: TrialRequest,
+        setting: TrialSetting,
+        place: ExecutionPlace,
+        started: float,
+        *,
+        last_steps: int | None = None,
+    ) -> None:
         self.request = request
+        self._last_steps = last_steps
         self.setting = setting
         self.place = place
         self.seed = place.seed(request.seed)
         self.state = LineageState(epoch=0, identity=identity_of(self.seed, request.hyperparameters))
         self.epochs: list[dict[str, float]] = []
         self.best: Checkpoint | None = None
+        # Whether the best epoch's weights are averages, other than those to go on from.
+        self._is_averaged = False
         self.last: Checkpoint | None = None
         self.started = started
 
@@ -93,7 +109,7 @@ class Lineage:
     @property
     def _keeps_best(self) -> bool:
         """Models of folds are never published: each has seen other rows."""
-        return self.place.fold is None
+        return self.setting.keeps_best and self.place.fold is None
 
     def _rows(self) -> tuple[DeviceRows, DeviceRows | None]:
         setting, fold = self.setting, self.place.fold
@@ -132,6 +148,8 @@ class Lineage:
         callbacks.on_train_begin()
         logs: dict[str, float] = {}
         with EpochSummaries(setting.tensorboard, self.name) as summaries:
+            if isinstance(engine, FitEpochs) and engine.has_own_fit:
+                logs = self._train_stretch(engine, progress, summaries)
             while self.state.epoch < request.to_epoch and not self.state.stopped:
                 self._check_time()
                 logs = self._train_epoch(engine, callbacks, progress)
@@ -205,18 +223,66 @@ class Lineage:
         callbacks.on_epoch_begin(epoch)
         started = time.monotonic()
         order = engine.order(self.seed, epoch)
-        logs = engine.train(order, first_step=first_step, between=between) | engine.validate()
+        until = self._last_steps if epoch + 1 == self.request.to_epoch else None
+        logs = engine.train(order, first_step=first_step, until=until, between=between) | engine.validate()
         logs = with_objective(logs, self.setting.terms)
         seconds = round(time.monotonic() - started, 3)
         # `fit` clears it when it begins; a callback sets it below.
         engine.model.stop_training = False
         callbacks.on_epoch_end(epoch, dict(logs))
-        self.state = replace(self.state, epoch=epoch + 1, step=0, stopped=bool(engine.model.stop_training))
+        self._epoch_ended(logs, seconds, stopped=bool(engine.model.stop_training))
+        self._take_score(self._score_of(logs), engine.model, progress)
+        return logs
+
+    def _epoch_ended(self, logs: dict[str, float], seconds: float, *, stopped: bool = False) -> None:
+        epoch = self.state.epoch
+        self.state = replace(self.state, epoch=epoch + 1, step=0, stopped=stopped)
         if epoch >= self.request.from_epoch:
             self.epochs.append(logs)
         get_logger().info("epoch finished", epoch=epoch + 1, seconds=seconds, **logs)
         self._check_finite(logs)
-        self._take_score(self._score_of(logs), engine.model, progress)
+
+    def _train_stretch(self, engine: FitEpochs, progress: ProgressFiles, summaries: EpochSummaries) -> dict[str, float]:
+        """Have the user's own `fit` train all epochs that are left, in one call; see `job.training.own_fit`.
+
+        An epoch that it reports is scored at once, where the objective is among its metrics. What the call returns
+        counts for its last epoch.
+        """
+        started = time.monotonic()
+        request, scored_until = self.request, self.state.epoch
+        logs: dict[str, float] = {}
+
+        def after_epoch(reported: dict[str, float]) -> None:
+            nonlocal logs, scored_until, started
+            if self.state.epoch >= request.to_epoch:
+                return
+            self._check_time()
+            logs = completed(reported, self.setting, engine)
+            self._epoch_ended(logs, round(time.monotonic() - started, 3))
+            started = time.monotonic()
+            summaries.write(self.state.epoch, logs)
+            if self.setting.objective in logs:
+                scored_until = self.state.epoch
+                self._take_score(logs[self.setting.objective], engine.model, progress)
+            progress.pause_point(lambda: self._checkpoint(engine.model))
+
+        result = engine.train_stretch(Stretch(self.seed, self.state.epoch, request.to_epoch, after_epoch))
+        for told in result.logs if result.reported == 0 else ():
+            after_epoch(told)
+        returned = result.logs[-1] if result.logs else {}
+        if result.number is not None:
+            returned = {self.setting.objective: result.number}
+        stopped = bool(engine.model.stop_training)
+        logs = completed(logs | returned, self.setting, engine)
+        while self.state.epoch < request.to_epoch and not stopped:
+            # It reports fewer epochs than it was asked for: what it came to is known of the last.
+            self._epoch_ended(logs, 0.0)
+        self.state = replace(self.state, stopped=stopped)
+        if scored_until < self.state.epoch or result.number is not None:
+            if self.epochs:
+                self.epochs[-1] = logs
+            self._check_finite(logs)
+            self._take_score(self._score_of(logs), engine.model, progress)
         return logs
 
     def _score_of(self, logs: dict[str, float]) -> float:
@@ -231,7 +297,9 @@ class Lineage:
         if better(score, self.state.best_score, direction):
             self.state = replace(self.state, best_score=score, best_epoch=self.state.epoch)
             if self._keeps_best:
-                self.best = take_checkpoint(model, self.state)
+                with averaged(model):
+                    self.best = take_checkpoint(model, self.state)
+                self._is_averaged = averages(model)
                 progress.new_best(self.best)
 
     def _check_finite(self, logs: dict[str, float]) -> None:
@@ -252,7 +320,8 @@ class Lineage:
         """
         folder = self.setting.checkpoints
         last, best = (kind(folder, self.name) for kind in (last_checkpoint, best_checkpoint))
-        if self.best is not None and self.last is not None and self.best.state.epoch == self.last.state.epoch:
+        same = self.best is not None and self.last is not None and self.best.state.epoch == self.last.state.epoch
+        if same and not self._is_averaged and self.last is not None:
             # They are of the same epoch: one file is enough.
             self.last.write(best)
             share_checkpoint(best, last)

@@ -2,8 +2,47 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from job.spec.sections import COMPOSITE, WeightedObjective
+
+
+def completed(logs: Mapping[str, float], setting: "Decided", engine: "Validating") -> dict[str, float]:
+    """Return what the user's own `fit` reports of an epoch, with the objective as far as that can be had.
+
+    Where validation metrics decide and are not among it, the model is scored on the validation rows.
+
+    Args:
+        logs: the metrics.
+        setting: says what decides.
+        engine: scores the model.
+    """
+    deciding = {term.name for term in setting.terms} or {setting.objective}
+    if any(name.startswith("val_") and name not in logs for name in deciding):
+        logs = {**engine.validate(), **logs}
+    return with_objective(logs, setting.terms if deciding <= logs.keys() else ())
+
+
+class Decided(Protocol):
+    """What says which metrics decide."""
+
+    @property
+    def objective(self) -> str:
+        """The metric, or the name of the weighted sum."""
+        ...
+
+    @property
+    def terms(self) -> tuple[WeightedObjective, ...]:
+        """What is summed."""
+        ...
+
+
+class Validating(Protocol):
+    """What scores a model."""
+
+    def validate(self) -> dict[str, float]:
+        """Return the metrics over the validation rows, named `val_…`."""
+        ...
 
 
 def with_objective(logs: Mapping[str, float], terms: Sequence[WeightedObjective]) -> dict[str, float]:

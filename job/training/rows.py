@@ -10,10 +10,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from job.data import Rows
-from job.data.nested import Nested
+from job.data.nested import Nested, as_tuples
 from job.resources import memory_limit
 
-__all__ = ["DeviceRows", "Nested", "class_sample_weights", "place_rows", "rows_fit"]
+__all__ = ["DeviceRows", "Nested", "class_sample_weights", "gathered", "place_rows", "rows_fit"]
 
 # Rows are copied while they are placed, and a worker holds more than rows.
 _SHARE_OF_MEMORY = 1 / 3
@@ -64,6 +64,7 @@ class DeviceRows:
         Raises:
             ValueError: both weights are given, or class weights for several targets.
         """
+        x, y, sample_weight = (as_tuples(part) for part in (x, y, sample_weight))
         if class_weight is not None:
             if sample_weight is not None:
                 raise ValueError("expected class weights or sample weights, not both")
@@ -137,6 +138,12 @@ def place_rows(rows: Rows, *, class_weight: Mapping[int, float] | None = None, m
         by_class = class_sample_weights(rows.y, class_weight)
         weight = by_class if weight is None else by_class * weight
     return DeviceRows.place(rows.x, rows.y, weight, memory=memory, together=rows.together)
+
+
+def gathered(leaf: Nested, chosen: Nested) -> Nested:
+    """Return rows of an array as Keras takes them: strings as a tensor, because it knows none of NumPy's."""
+    rows = leaf[chosen]
+    return tf.constant(rows) if isinstance(rows, np.ndarray) and rows.dtype.kind in "USO" else rows
 
 
 def class_sample_weights(y: Nested, class_weight: Mapping[int, float]) -> npt.NDArray[np.float32]:

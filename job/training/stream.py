@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from job.training.averaging import averaged
 from job.training.epochs import build_variables, overrides, scalar_metrics
 from job.training.pace import Pace
 from job.training.rows import DeviceRows, Nested
@@ -44,19 +45,25 @@ class StreamedEpochs:
         return WindowOrder(self._train.shape, seed, epoch)
 
     def train(
-        self, order: WindowOrder, *, first_step: int = 0, between: Callable[[int], None] | None = None
+        self,
+        order: WindowOrder,
+        *,
+        first_step: int = 0,
+        until: int | None = None,
+        between: Callable[[int], None] | None = None,
     ) -> dict[str, float]:
         """Train one epoch over the rows in this order; the metrics as `fit` logs them. See CompiledEpochs."""
         if first_step == 0:
             self.model.reset_metrics()
-        return self._train.run(order, first_step, self._pace, between)
+        return self._train.run(order, first_step, self._pace, between, until)
 
     def validate(self) -> dict[str, float]:
         """Metrics over the validation rows, named `val_…`; empty without validation rows."""
         if self._validation is None:
             return {}
         self.model.reset_metrics()
-        logs = self._validation.run(WindowOrder(self._validation.shape), 0, Pace(), None)
+        with averaged(self.model):
+            logs = self._validation.run(WindowOrder(self._validation.shape), 0, Pace(), None)
         return {f"val_{name}": value for name, value in logs.items()}
 
 
@@ -71,21 +78,27 @@ class _Windows:
         self._graph = _trace(model, step_name, host, batch_size)
 
     def run(
-        self, order: WindowOrder, first_step: int, pace: Pace, between: Callable[[int], None] | None
+        self,
+        order: WindowOrder,
+        first_step: int,
+        pace: Pace,
+        between: Callable[[int], None] | None,
+        until: int | None = None,
     ) -> dict[str, float]:
-        """Take the steps from `first_step` on; `between` as in CompiledEpochs."""
+        """Take the steps from `first_step` to before `until`; this and `between` as in CompiledEpochs."""
         steps = -(-self.shape.rows // self._batch_size)
+        steps = steps if until is None else min(until, steps)
         steps_per_window = self.shape.window_rows // self._batch_size
         logs: dict[str, float] = {}
-        for window in range(first_step // steps_per_window, self.shape.windows):
+        for window in range(first_step // steps_per_window, -(-steps // steps_per_window)):
             rows = [tf.convert_to_tensor(leaf) for leaf in keras.tree.flatten(self._reader.read(order, window))]
             start = window * steps_per_window
             step, end = max(first_step, start), min(steps, start + steps_per_window)
             while step < end:
-                until = end if between is None else min(end, step + pace.steps)
-                with pace.timed(until - step):
-                    logs = scalar_metrics(self._graph(tf.constant(step - start), tf.constant(until - start), *rows))
-                step = until
+                stop = end if between is None else min(end, step + pace.steps)
+                with pace.timed(stop - step):
+                    logs = scalar_metrics(self._graph(tf.constant(step - start), tf.constant(stop - start), *rows))
+                step = stop
                 if between is not None and step < steps:
                     between(step)
         return logs

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 import keras_tuner
 
 from job.disk import disk_full, is_disk_full
-from job.errors import JobError
+from job.errors import JobError, ModelCodeError
 from job.logs import bound, get_logger
 from job.records import FailureKind, TrialRecord, TrialRequest, mean_and_deviation, trial_identity
 from job.training.building import build_model
@@ -83,6 +83,7 @@ def run_trial(request: TrialRequest, setting: TrialSetting) -> TrialRecord:
     When it returns the checkpoints are written: the next rung may start in another process.
 
     Raises:
+        ModelCodeError: the user's code has raised KerasTuner's FatalError: the search is to end.
         JobError: what is wrong is not the trial's own affair, for example a full disk of the job.
         TrainingPausedError: the process was asked to stop; the trial's checkpoint is written.
     """
@@ -92,8 +93,12 @@ def run_trial(request: TrialRequest, setting: TrialSetting) -> TrialRecord:
     with bound(trial_id=request.trial_id, iteration=request.iteration, bracket=request.bracket, rung=request.rung):
         try:
             trial.train()
-        except (JobError, keras_tuner.errors.FatalError):
+        except JobError:
             raise
+        except keras_tuner.errors.FatalError as reason:
+            raise ModelCodeError(setting.hypermodel.explain(reason)) from reason
+        except keras_tuner.errors.FailedTrialError as reason:
+            failure, error = "given_up", setting.hypermodel.explain(reason)
         except DivergedError as reason:
             failure, error = "diverged", str(reason)
         except TrialTimeoutError as reason:

@@ -39,6 +39,7 @@ class TrialSetting:
         terms: what the objective is the weighted sum of; empty where it is a metric.
         executions: how many fresh seeds a configuration is trained with.
         folds: each seed is trained on every fold of these rows; None where there are none.
+        keeps_best: whether the best epoch's checkpoint is kept besides the last one's; of folds it never is.
     """
 
     hypermodel: TunableModel
@@ -58,6 +59,7 @@ class TrialSetting:
     terms: tuple[WeightedObjective, ...] = ()
     executions: int = 1
     folds: Folds | None = None
+    keeps_best: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Folders of images: class folders, splits, sizes, channels, and damaged files."""
 
 import io
+import re
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -143,6 +145,106 @@ def test_every_damaged_image_is_named(photos, tmp_path, encode):
         load(tmp_path / "set", tmp_path / "2")
     assert caught.value.message.startswith(f"2 images are damaged: {place}/cat/1 ä.png (")
     assert f"{place}/dog/empty.jpg (" in caught.value.message
+
+
+def test_damage_of_every_kind_is_named_at_once_or_left_out(photos, tmp_path, encode):
+    """What headers tell and what decoders find are named together; `skip_damaged` reads the rest, by its content."""
+    shutil.copytree(photos, tmp_path / "set")
+    broken = {
+        "cat/empty.jpg": (b"", "it is empty"),
+        "cat/page.jpg": (b"<html>404</html>" * 9, "it is a text, such as a web page"),
+        "dog/anim.png": (b"GIF89a" + bytes(40), "it is a GIF file"),
+        "dog/new.jpg": (b"RIFF\1\0\0\0WEBP" + bytes(40), "it is a WebP file"),
+        "dog/short.jpg": (encode(image_of(2), "jpg")[:-60], "its JPEG data is damaged or cut short"),
+        "dog/short.png": (encode(image_of(1), "png")[:-60], "its PNG data is damaged or cut short"),
+    }
+    for name, (data, _) in broken.items():
+        (tmp_path / "set" / name).write_bytes(data)
+    (tmp_path / "set/dog/misnamed.jpg").write_bytes(encode(image_of(77), "png"))
+    with pytest.raises(DataError) as caught:
+        load(tmp_path / "set", tmp_path / "1", skip_damaged=5)
+    named = "; ".join(f"{tmp_path}/set/{name} ({reason}" for name, (_, reason) in broken.items())
+    assert [part.split(";")[0].rstrip(")") for part in named.split("; ")] == [
+        re.sub("; PNG or JPEG is expected.*", "", part).rstrip(")")
+        for part in re.split(r"(?<=\)); ", caught.value.message.split(": ", 1)[1].split(", more than")[0])
+    ]
+    assert "more than data.skip_damaged 5 allows" in caught.value.message
+    assert "data.skip_damaged: 6" in caught.value.advice
+    dataset = load(tmp_path / "set", tmp_path / "2", skip_damaged=6)
+    assert dataset.rows == 2 * PER_CLASS + 1
+    found = by_bytes(*((split.x, [CLASSES[code] for code in split.y]) for split in dataset.splits.values()))
+    assert found[image_of(77).tobytes()] == "dog"
+    assert f"1 images are of the other format than their names say, such as {tmp_path}/set/dog/misnamed.jpg" in (
+        dataset.notes
+    )
+    assert any(note.startswith("6 images are damaged: ") and "left out" in note for note in dataset.notes)
+    for name in broken:
+        (tmp_path / "set" / name).unlink()
+    assert load(tmp_path / "set", tmp_path / "3").fingerprint == dataset.fingerprint
+
+
+def write_deep(root, images):
+    """A PNG file of 16 bits per channel, or of 8, for each image by its name."""
+    import tensorflow as tf  # noqa: PLC0415 - as above
+
+    for name, image in images.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        data = tf.io.encode_jpeg(image) if name.endswith("jpg") else tf.io.encode_png(image)
+        (root / name).write_bytes(data.numpy())
+
+
+def deep_images(most):
+    draw = np.random.default_rng(7)
+    return {
+        f"{name}/{number}.png": draw.integers(0, most + 1, (4, 5, 1), dtype=np.uint16)
+        for name in CLASSES
+        for number in range(PER_CLASS)
+    }
+
+
+def test_sixteen_bits_are_kept(tmp_path):
+    """Rows of PNG files of 16 bits are uint16, bit for bit; cameras of 12 bits leave the upper ones empty."""
+    images = deep_images(4095)
+    write_deep(tmp_path / "set", images)
+    dataset = load(tmp_path / "set", tmp_path / "1")
+    assert dataset.train.x.dtype == np.uint16
+    rows = np.concatenate([split.x for split in dataset.splits.values()])
+    assert sorted(row.tobytes() for row in rows) == sorted(image.tobytes() for image in images.values())
+    assert dataset.preparation.divisor == 4095
+    assert dataset.prepared_train.max() > 0.9
+    assert "12 of 12 images have 16 bits per channel: rows are uint16" in dataset.notes
+
+
+def test_mixed_depths_are_brought_to_one_or_refused(tmp_path):
+    """White of 8 bits is white of 16; beside images that use 12 of 16 bits nobody knows how bright it is."""
+    white = np.full((4, 5, 1), 255, np.uint8)
+    write_deep(tmp_path / "set", deep_images(65535) | {"cat/white.png": white, "dog/white.jpg": white})
+    dataset = load(tmp_path / "set", tmp_path / "1")
+    rows = np.concatenate([split.x for split in dataset.splits.values()])
+    assert rows.dtype == np.uint16
+    assert sum(int(row.min()) == 65535 for row in rows) == 2
+    assert any("those of 8 bits are widened (times 257)" in note for note in dataset.notes)
+    write_deep(tmp_path / "dim", deep_images(4095) | {"cat/white.png": white})
+    with pytest.raises(DataError, match=r"12 of 13 images have 16 bits per channel and use 12 of them"):
+        load(tmp_path / "dim", tmp_path / "2")
+
+
+def exif_of(orientation, order):
+    """An APP1 segment that says how a photo is turned."""
+    tiff = struct.pack(f"{order}2sHI", b"MM" if order == ">" else b"II", 42, 8)
+    entries = struct.pack(f"{order}HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
+    body = b"Exif\0\0" + tiff + entries
+    return b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_photo_that_is_turned_is_noticed(encode, orientation, order):
+    """The orientation that a camera notes is read, in either byte order, whatever else is in the file."""
+    data = encode(image_of(1), "jpg")
+    turned = data[:2] + exif_of(orientation, order) + data[2:]
+    header = read_image_header(io.BytesIO(turned))
+    assert (header.height, header.width, header.is_turned) == (8, 6, orientation != 1)
 
 
 @pytest.mark.parametrize(

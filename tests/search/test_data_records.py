@@ -187,3 +187,37 @@ def test_a_file_that_is_damaged_is_named(shards, tmp_path, damage):
     }[damage]
     assert expected in said
     assert said.startswith(f"{path}: ")
+
+
+def test_damaged_images_are_named_together_or_left_out(tf, example, tmp_path):
+    """Every record whose image is damaged is named in one message; `skip_damaged` reads the others."""
+    broken = {1: b"<html>", 3: tf.io.encode_png(PHOTOS[3]).numpy()[:-60], 7: b""}
+    for part in range(2):
+        with tf.io.TFRecordWriter(str(tmp_path / f"part-{part}.tfrecord")) as writer:
+            for row in range(part * 15, part * 15 + 15):
+                writer.write(example(row, **({"photo": broken[row]} if row in broken else {})))
+    with pytest.raises(DataError) as caught:
+        load(tmp_path, tmp_path / "1", features=("photo",), skip_damaged=2)
+    for number, reason in ((1, "holds no image: it is a text"), (3, "is a damaged image"), (7, "it is empty")):
+        assert re.search(rf"part-0\.tfrecord: record {number}: feature 'photo' .*{reason}", caught.value.message)
+    assert "3 images are damaged" in caught.value.message
+    assert "data.skip_damaged: 3" in caught.value.advice
+    dataset = load(tmp_path, tmp_path / "2", features=("photo",), skip_damaged=3)
+    whole = [row for row in range(ROWS) if row not in broken]
+    assert sorted_rows(all_rows(dataset)) == sorted_rows(PHOTOS[whole])
+    label_of = {PHOTOS[row].tobytes(): row % 3 for row in whole}
+    for split in dataset.splits.values():
+        assert [label_of[row.tobytes()] for row in split.x] == split.y.tolist()
+    assert any("left out (data.skip_damaged)" in note and "record 3" in note for note in dataset.notes)
+
+
+def test_images_of_sixteen_bits_keep_their_depth(tf, example, tmp_path):
+    """PNG images of 16 bits per channel become uint16 rows, divided by what their training values use."""
+    deep = DRAW.integers(0, 4096, (ROWS, 4, 5, 1), dtype=np.uint16)
+    with tf.io.TFRecordWriter(str(tmp_path / "rows.tfrecord")) as writer:
+        for row in range(ROWS):
+            writer.write(example(row, photo=tf.io.encode_png(deep[row]).numpy()))
+    dataset = load(tmp_path / "rows.tfrecord", tmp_path, features=("photo",))
+    assert all_rows(dataset).dtype == np.uint16
+    assert sorted_rows(all_rows(dataset)) == sorted_rows(deep)
+    assert dataset.preparation.divisor == 4095

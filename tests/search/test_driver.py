@@ -97,13 +97,14 @@ def test_retries_a_failed_trial(simulate, retries):
     assert all(record.attempts == 1 for trial_id, record in records.items() if trial_id not in failures)
 
 
-def test_a_diverged_trial_is_not_retried(simulate):
-    """A diverged trial would diverge again: it fails at its first attempt."""
-    search = simulate(failures={FIRST[0]: ["diverged"]}, retries=5)
+@pytest.mark.parametrize("failure", ["diverged", "given_up"])
+def test_what_would_fail_again_is_not_retried(simulate, failure):
+    """A diverged trial would diverge again, and what the user's code gives up is given up: one attempt."""
+    search = simulate(failures={FIRST[0]: [failure]}, retries=5)
     result = search.run()
     assert [request.trial_id for request in search.executor.requests].count(FIRST[0]) == 1
     record = next(trial for trial in result.trials if trial.trial_id == FIRST[0])
-    assert (record.status, record.failure, record.attempts) == ("failed", "diverged", 1)
+    assert (record.status, record.failure, record.attempts) == ("failed", failure, 1)
     assert result.totals.failed_trials == 1
     assert result.totals.trials == 30
 
@@ -133,7 +134,8 @@ def test_no_completed_trial_is_a_failed_search(simulate):
     search = simulate(
         failures={f"h0-b{b}-i{i:03d}-r0": ["diverged"] for b in range(3) for i in range(12)}, consecutive=99
     )
-    with pytest.raises(SearchFailedError, match="no trial completed: every trial failed"):
+    quoted = r"no trial completed: every trial failed; 22 of 22 with: .*diverged in attempt 1"
+    with pytest.raises(SearchFailedError, match=quoted):
         search.run()
     assert len(search.stored) == 22
 

@@ -14,8 +14,7 @@ from job.errors import ModelCodeError
 from job.export.model import Candidate, load_all, open_reader
 from job.export.proof import require_alike
 from job.models import needs_code, publishable_model
-from job.models.custom_objects import custom_objects
-from job.own_code import CodeSource, fetch_code, load_object
+from job.own_code import CodeSource, fetch_code, load_object, objects_by_name
 from job.spec import ModelSpec
 
 CODE = """\
@@ -277,7 +276,7 @@ def prove(text, kinds, folder):
         x = keras.tree.map_structure(tf.constant, preparation.prepare(raw))
         targets = keras.tree.map_structure(keras.ops.ones_like, core(x))
         core.train_on_batch(x, targets)
-        pairs.append((Candidate(publishable_model(core, preparation, custom_objects(code)), core, preparation), raw))
+        pairs.append((Candidate(publishable_model(core, preparation, objects_by_name(code)), core, preparation), raw))
     with open_reader(folder / "files", code) as reader:
         answers = load_all(pairs, reader)
     return {

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from job.data import ObjectPins, Rescaling
 from job.export.model import Candidate, load_all, open_reader
 from job.models import publishable_model
-from job.models.custom_objects import custom_objects
-from job.own_code import CodeSource, fetch_code, load_object
+from job.own_code import CodeSource, fetch_code, load_object, objects_by_name
 from job.spec import ModelSpec
 
 SHAPE, ROWS = (4,), 40
@@ -139,7 +138,7 @@ def trained(code, recipe, raw):
     core.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse", run_eagerly=True)
     core.train_on_batch(raw, np.ones((ROWS, 2), np.float32))
     preparation = Rescaling(None, SHAPE, "float32")
-    return Candidate(publishable_model(core, preparation, custom_objects(code)), core, preparation)
+    return Candidate(publishable_model(core, preparation, objects_by_name(code)), core, preparation)
 
 
 @settings(
@@ -171,7 +170,7 @@ def predicted_here(path, code, raw):
     # Layers that draw while they are built draw anew.
     keras.utils.set_random_seed(12345)
     try:
-        model = keras.saving.load_model(path, custom_objects=custom_objects(code), safe_mode=False)
+        model = keras.saving.load_model(path, custom_objects=objects_by_name(code), safe_mode=False)
     except (TypeError, ValueError):
         return None
     return model.predict(raw, verbose=0)

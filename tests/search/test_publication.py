@@ -20,6 +20,7 @@ ROWS, SHAPE, CLASSES = 60, (4, 4), 3
 SOURCES = [
     pytest.param(("uint8", 255.0), id="bytes"),
     pytest.param(("uint8", None), id="bytes as they are"),
+    pytest.param(("uint16", 4095.0), id="pixels of 12 bits"),
     pytest.param(("float64", 16.0), id="wide floats"),
     pytest.param(("float64", None), id="wide floats as they are"),
     pytest.param(("float32", 3.0), id="floats"),

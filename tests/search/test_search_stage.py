@@ -4,6 +4,7 @@ import pytest
 from keras_tuner.engine.metrics_tracking import infer_metric_direction
 
 from job import stages
+from job.search.addressed import Address
 from job.search.executors import open_executor
 from job.search.trial_plan import trial_plan
 from job.seeds import derive_seed
@@ -94,7 +95,11 @@ def test_another_seed_searches_elsewhere(first, search, dataset):
     assert numbers(other) != numbers(first[0])
     spec = JobSpec.model_validate(SPEC | {"seed": 1, "retrain": {"epochs": 1}})
     trained = stages.retrain(spec, dataset, trial_plan(spec, dataset, checkpoints.parent), other)
-    assert trained.description.seed == derive_seed(1, "retrain", 0)
+    seeds = [
+        {Address(t.iteration, t.bracket, t.index, t.rung).lineage_seed(seed) for t in other.trials} for seed in (0, 1)
+    ]
+    seeds[1] |= {derive_seed(1, "retrain", number) for number in (1, 2)}
+    assert trained.description.seed in seeds[1] - seeds[0]
 
 
 @pytest.mark.parametrize("parity", [0, 1])

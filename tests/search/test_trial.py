@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from small_nets import StatefulNet
 
-from job.errors import StateConflictError
+from job.errors import ModelCodeError, StateConflictError
 from job.models.builders import MlpHyperModel
 from job.records import TrialRequest
 from job.seeds import derive_seed
@@ -212,11 +212,25 @@ def test_an_exception_while_building_is_in_the_record(setting):
     assert record.executions[0].epochs == ()
 
 
-@pytest.mark.parametrize("error", [StateConflictError("not the trial's affair"), keras_tuner.errors.FatalError("stop")])
-def test_what_is_not_the_trials_own_affair_is_raised(setting, error):
-    """The job's own errors and KerasTuner's FatalError end the search, not only the trial."""
-    with pytest.raises(type(error)):
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (StateConflictError("not the trial's affair"), StateConflictError),
+        (keras_tuner.errors.FatalError("stop it all"), ModelCodeError),
+        (keras_tuner.errors.FatalTypeError("stop it all"), ModelCodeError),
+    ],
+)
+def test_what_is_not_the_trials_own_affair_is_raised(setting, error, raised):
+    """The job's own errors and KerasTuner's FatalError, which is of the model's code, end the search."""
+    with pytest.raises(raised, match=str(error)):
         run_trial(request_for(0), raising(setting, error))
+
+
+def test_a_trial_that_the_code_gives_up_has_failed_for_good(setting):
+    """KerasTuner's FailedTrialError says that trying again is no use."""
+    record = run_trial(request_for(0), raising(setting, keras_tuner.errors.FailedTrialError("too large")))
+    assert (record.status, record.failure, record.score) == ("failed", "given_up", None)
+    assert record.error.endswith("FailedTrialError: too large")
 
 
 def test_a_trial_that_takes_too_long_has_failed(setting):

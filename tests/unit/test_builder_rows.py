@@ -37,6 +37,14 @@ def test_rows_that_a_builder_takes_are_planned(tmp_path, builder, shape):
     assert plan_for(tmp_path, shape, builder).input_shape == shape
 
 
+@pytest.mark.parametrize(("shape", "builder"), [((3, 8, 8), "mlp"), ((8, 8, 3), "cnn"), ((3, 8, 9), "cnn")])
+def test_only_cnn_refuses_channels_that_come_first(tmp_path, shape, builder):
+    """Planes as high as wide are images; of other shapes that is only said, and a dense layer does not mind."""
+    with pytest.raises(DataError, match=r"rows of shape \(3, 8, 8\), which are images with their channels first"):
+        plan_for(tmp_path, (3, 8, 8), "cnn")
+    assert plan_for(tmp_path, shape, builder).input_shape == shape
+
+
 def test_every_shape_has_a_builder():
     """Advice can always name a builder that takes the rows."""
     for rank in range(1, 6):

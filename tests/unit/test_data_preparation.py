@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.data.preparation import Rescaling, choose_preparation
+from job.data.preparation import Rescaling, choose_preparation, layout_notes, pixel_hint
 from job.errors import DataError
 
 IMAGE = (3, 4, 4)
@@ -18,32 +18,57 @@ def image(dtype, low, high):
 
 
 @pytest.mark.parametrize(
-    ("train", "divisor"),
+    ("origin", "train", "divisor"),
     [
-        pytest.param(image(np.uint8, 0, 200), 255.0, id="bytes"),
-        pytest.param(np.array([[0, 9], [7, 3]], dtype=np.uint8), 255.0, id="flattened bytes"),
-        pytest.param(image(np.uint8, 0, 1), None, id="binary masks"),
-        pytest.param(image(np.bool_, 0, 1), None, id="booleans"),
-        pytest.param(image(np.float64, 0, 16), 16.0, id="digits"),
-        pytest.param(image(np.int64, 0, 200), 255.0, id="bytes as wider integers"),
-        pytest.param(image(np.int64, 0, 100), 100.0, id="integers of another range"),
-        pytest.param(image(np.uint16, 0, 4095), 4095.0, id="twelve bits"),
-        pytest.param(image(np.float32, 0, 254.5), 254.5, id="floats up to 254.5"),
-        pytest.param(image(np.float32, 0, 1), None, id="scaled already"),
-        pytest.param(image(np.float32, -1, 3), None, id="standardised already"),
-        pytest.param(np.array([[0.0, 900.0]]), None, id="a table"),
-        pytest.param(np.array([[0, 900]]), None, id="a table of integers"),
+        pytest.param("images", image(np.uint8, 0, 200), 255.0, id="image files"),
+        pytest.param("images", image(np.uint16, 0, 65000), 65535.0, id="image files of 16 bits"),
+        pytest.param("images", image(np.uint16, 0, 4000), 4095.0, id="image files of 16 bits that use 12"),
+        pytest.param("images", image(np.uint16, 0, 200), 255.0, id="image files of 16 bits that use 8"),
+        pytest.param("images", image(np.float64, 0, 16), 16.0, id="digits"),
+        pytest.param("images", image(np.uint8, 0, 1), None, id="binary masks"),
+        pytest.param("images", image(np.float32, 0, 1), None, id="scaled already"),
+        pytest.param("images", image(np.float32, -1, 3), None, id="standardised already"),
+        pytest.param("images", np.array([[0.0, 900.0]]), None, id="a built-in table"),
+        pytest.param("arrays", image(np.uint8, 0, 200), 255.0, id="bytes with height and width"),
+        pytest.param("arrays", image(np.uint8, 0, 200)[..., None], 255.0, id="bytes with channels"),
+        pytest.param("arrays", image(np.uint8, 0, 200)[..., None, None], None, id="videos"),
+        pytest.param("arrays", np.array([[0, 9], [7, 3]], dtype=np.uint8), None, id="tokens"),
+        pytest.param("arrays", image(np.int64, 0, 200), None, id="bytes as wider integers"),
+        pytest.param("arrays", image(np.uint16, 0, 4095), None, id="twelve bits"),
+        pytest.param("arrays", image(np.float32, 0, 254.5), None, id="floats up to 254.5"),
+        pytest.param("arrays", image(np.bool_, 0, 1), None, id="booleans"),
+        pytest.param("arrays", np.array([[0, 900]]), None, id="a table of integers"),
+        pytest.param("own", image(np.uint8, 0, 200), None, id="for code of one's own"),
     ],
 )
-def test_auto_brings_images_to_the_unit_interval_and_leaves_tables_alone(train, divisor):
-    """The divisor follows from dtype, rank and range of the training rows, and comes with its reason."""
-    preparation, reason = choose_preparation("auto", train)
+def test_auto_divides_only_what_is_surely_pixels(origin, train, divisor):
+    """Files and sets of images, and bytes with height and width for a built-in builder; with its reason."""
+    preparation, reason = choose_preparation("auto", train, origin)
     assert preparation == Rescaling(divisor, train.shape[1:], train.dtype.name)
-    assert reason.startswith("inputs are left as they are" if divisor is None else f"inputs are divided by {divisor:g}")
-    if divisor is not None:
-        prepared = preparation.prepare(train)
-        assert prepared.min() >= 0
-        assert prepared.max() <= 1
+    assert "rescale: auto" in reason
+
+
+@pytest.mark.parametrize(
+    ("train", "asked"),
+    [
+        (image(np.int64, 0, 200), "data.rescale: 255"),
+        (image(np.uint16, 0, 4095), "data.rescale: 4095"),
+        (image(np.uint16, 0, 65000), "data.rescale: 65535"),
+        (image(np.float32, 0, 16), "data.rescale: 16"),
+        (np.array([[0, 9], [7, 3]], dtype=np.uint8), "data.rescale: 255"),
+    ],
+)
+def test_what_may_be_pixels_is_said_with_what_to_set(train, asked):
+    """Nothing that looks like pixels is left alone in silence; a table of numbers is no such thing."""
+    _, reason = choose_preparation("auto", train, "own")
+    assert asked in reason
+    assert pixel_hint(np.array([[0.0, 900.0]])) is None
+
+
+def test_channels_that_come_first_are_said():
+    """Keras's layers would take them for rows of pixels."""
+    assert "channels first" in layout_notes((3, 32, 32))[0]
+    assert layout_notes((32, 32, 3)) == layout_notes((8, 8)) == layout_notes((3, 3, 3)) == ()
 
 
 def test_the_spec_overrules_auto():

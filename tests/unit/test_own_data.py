@@ -21,11 +21,11 @@ def load(tmp_path, monkeypatch):
     """Load what a function's body returns."""
     monkeypatch.chdir(tmp_path)
 
-    def run(body, **fields):
+    def run(body, *, own_model=False, **fields):
         text = f"{HEAD}\ndef load_data():\n{textwrap.indent(textwrap.dedent(body), '    ')}\n"
         (tmp_path / "data.py").write_text(text)
         spec = DataSpec.model_validate({"source": "data.py", **fields})
-        return load_dataset(spec, seed=0, scratch=tmp_path / "scratch", pins=ObjectPins())
+        return load_dataset(spec, seed=0, scratch=tmp_path / "scratch", pins=ObjectPins(), own_model=own_model)
 
     return run
 
@@ -127,7 +127,13 @@ def test_the_same_code_gives_the_same_data(load):
 WRONG = {
     "nothing": ("pass", "the function returns NoneType"),
     "one array": ("return x", "the function returns ndarray"),
-    "three": ("return x, y, y", "the function returns tuple of 3"),
+    "four": ("return x, y, y, y", "the function returns tuple of 4"),
+    "weights of another length": ("return x, y, y[1:]", "as many rows of each are expected"),
+    "weights below 0": ("return x, y, y - 1.0", "sample_weight is -1.0 in row 0"),
+    "an endless data set": (
+        "import tensorflow as tf\nreturn tf.data.Dataset.from_tensor_slices((x, y)).repeat()",
+        "it never ends",
+    ),
     "unknown names": ("return {'x': x, 'labels': y}", "labels, which belongs to no split"),
     "targets alone": ("return {'x': x, 'y': y, 'y_test': y}", "returns y_test without x_test"),
     "no training rows": ("return {'x_test': x, 'y_test': y}", "returns no training rows"),
@@ -172,3 +178,110 @@ def test_parts_must_be_alike(load):
     """What the model learns from and what it is tested on have the same inputs."""
     with pytest.raises(DataError, match="nested otherwise"):
         load("return {'x_train': {'a': x}, 'y_train': y, 'x_test': {'b': x}, 'y_test': y}")
+
+
+@pytest.mark.parametrize(
+    ("y", "kept", "names"),
+    [
+        ("y.reshape(-1, 1)", "int64 (40, 1)", ("0", "1")),
+        ("y.astype('float64')", "float32 (40,)", ("0", "1")),
+        ("(2 * y - 1).astype('int8')", "int8 (40,)", ("-1", "1")),
+        ("y + 3", "int64 (40,)", ("3", "4")),
+        ("x[:, :1]", "float32 (40, 1)", None),
+        ("np.array(['no', 'yes'])[y]", "int64 (40,)", ("no", "yes")),
+    ],
+)
+def test_a_model_of_ones_own_gets_the_targets_as_they_are(load, y, kept, names):
+    """Shape and type are the source's; only strings become class numbers. The classes are known all the same."""
+    dataset = load(f"return x, {y}", own_model=True)
+    both = dataset.train_and_validation.y
+    rows = len(both) + dataset.test.rows
+    assert f"{both.dtype} {(rows, *both.shape[1:])}" == kept
+    assert dataset.class_names == names
+    if names is not None:
+        assert sum(sum(dataset.class_counts(split).values()) for split in dataset.splits.values()) == 40
+        # In proportion, whatever stands for the classes.
+        assert dataset.class_counts(dataset.test) == dict.fromkeys(names, 2)
+
+
+def test_a_file_is_for_a_model_of_ones_own_what_code_is(tmp_path):
+    """An `.npz` file's arrays stay as they are, too: bytes are not divided, whole numbers are no floats."""
+    x = np.arange(40 * 4, dtype=np.uint8).reshape(40, 2, 2)
+    y = (np.arange(40) % 3).reshape(-1, 1)
+    np.savez(tmp_path / "rows.npz", x=x, y=y)
+    spec = DataSpec(source=str(tmp_path / "rows.npz"))
+    own = load_dataset(spec, seed=0, scratch=tmp_path / "own", own_model=True)
+    assert (own.prepared.dtype, own.prepared.max()) == (np.uint8, 159)
+    assert own.train_and_validation.y.shape == (36, 1)
+    assert any("data.rescale: 255" in note for note in own.notes)
+    built_in = load_dataset(spec, seed=0, scratch=tmp_path / "built-in")
+    assert built_in.prepared.dtype == np.float32
+    assert built_in.prepared.max() <= 1
+    assert built_in.train_and_validation.y.shape == (36,)
+
+
+def test_strings_of_a_file_reach_a_model_of_ones_own(tmp_path):
+    """They are refused only where no model of one's own is to read them."""
+    x, y = np.array([["a b"], ["c"]] * 20), np.arange(40) % 2
+    np.savez(tmp_path / "words.npz", x=x, y=y)
+    spec = DataSpec(source=str(tmp_path / "words.npz"))
+    own = load_dataset(spec, seed=0, scratch=tmp_path / "own", own_model=True)
+    assert own.prepared.dtype.kind == "U"
+    assert next(iter(own.preparation.profile()["inputs"].values()))["dtype"] == "string"
+    with pytest.raises(DataError, match="has dtype <U3"):
+        load_dataset(spec, seed=0, scratch=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        "(x[:30], y[:30], w[:30]), (x[30:], y[30:], w[30:])",
+        "{f'{name}_{part}': rows[cut] for part, cut in cuts.items() for name, rows in columns.items()}",
+        "rows(0, 30).batch(7), rows(30, 40).batch(7)",
+        "rows(0, 30), rows(30, 40)",
+        "{'train': rows(0, 30).batch(10, drop_remainder=True), 'test': rows(30, 40).batch(4)}",
+    ],
+)
+@pytest.mark.parametrize("own_model", [True, False])
+def test_rows_may_have_weights(load, returned, own_model):
+    """In a tuple, by name, and in a tf.data.Dataset, row by row or in batches; for built-in builders, too."""
+    dataset = load(
+        f"""
+        w = np.arange(40) / 10
+        columns = {{"x": x, "y": y, "sample_weight": w}}
+        cuts = {{"train": slice(0, 30), "test": slice(30, 40)}}
+
+        def rows(start, stop):
+            import tensorflow as tf
+            return tf.data.Dataset.from_tensor_slices((x[start:stop], y[start:stop], w[start:stop]))
+
+        return {returned}
+        """,
+        own_model=own_model,
+    )
+    np.testing.assert_array_equal(dataset.test.x, np.arange(120.0).reshape(40, 3)[30:])
+    np.testing.assert_allclose(dataset.test.sample_weight, np.arange(30, 40) / 10, rtol=1e-6)
+    both = dataset.train_and_validation
+    np.testing.assert_allclose(both.sample_weight * 10, both.x[:, 0] / 3, rtol=1e-5)
+    np.testing.assert_allclose(dataset.files.open().sample_weight, both.sample_weight)
+
+
+def test_a_data_set_of_tensorflow_may_nest_and_hold_text(load):
+    """Dictionaries keep their names; strings stay text; training, validation and test rows may each be one."""
+    dataset = load(
+        """
+        import tensorflow as tf
+
+        def rows(count):
+            inputs = {"number": x[:count], "word": np.array(["one", "twenty"])[y[:count]]}
+            rows = tf.data.Dataset.from_tensor_slices((inputs, (y[:count], x[:count])))
+            return rows.map(lambda a, b: (a, b)).batch(3)
+
+        return rows(20), rows(6), rows(5)
+        """,
+        own_model=True,
+    )
+    assert [split.rows for split in dataset.splits.values()] == [20, 6, 5]
+    assert dataset.test.x["word"].tolist() == ["one", "twenty", "one", "twenty", "one"]
+    assert dataset.target.task == "custom"
+    assert [leaf.shape for leaf in dataset.test.y] == [(5,), (5, 3)]

@@ -238,3 +238,19 @@ def test_refused_credentials_are_an_access_error(bucket, monkeypatch):
         require_access(spec)
     with pytest.raises(AccessError):
         resolve(spec=f"{bucket}/spec.yaml")
+
+
+@pytest.mark.parametrize("spec", ["", " \n", "# emptied\n", "---\n"])
+def test_an_emptied_spec_is_refused_wherever_it_comes_from(tmp_path, spec):
+    """In the variable, in a file of any format, and by --spec: only no document at all is the quickstart."""
+    given = [{"JOB_SPEC": spec}] if spec.strip() != "---" else []
+    for suffix in ("", ".yaml", ".json", ".toml"):
+        if suffix in {".json", ".toml"} and spec.strip():
+            continue
+        path = tmp_path / f"spec{suffix}"
+        path.write_text(spec)
+        given.append({"JOB_SPEC": str(path)})
+    for environ in given:
+        with pytest.raises(SpecError, match="the document is empty"):
+            resolve(environ)
+    assert resolve({}).name == "quickstart"

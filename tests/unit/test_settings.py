@@ -24,7 +24,14 @@ def test_the_commit_of_a_github_workflow_is_used_unless_another_is_given():
 def test_an_empty_variable_counts_as_not_set():
     """Workflows write empty variables where an input is missing."""
     empty = dict.fromkeys([*CONTROL_VARIABLES, "JOB_SEED", "JOB_SEARCH__MAX_EPOCHS", "JOB_X__Y"], "")
+    del empty["JOB_SPEC"]
     assert read_settings(empty) == read_settings({})
+
+
+def test_an_emptied_spec_is_no_missing_one():
+    """The ConfigMap that it came from may have been emptied; what is made of that is for whoever reads it to say."""
+    assert read_settings({"JOB_SPEC": ""}).spec == ""
+    assert read_settings({}).spec is None
 
 
 def test_fields_become_overrides_whole_sections_first():

@@ -81,10 +81,19 @@ def test_the_content_tells_the_format(text, form):
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing yet\n", "---\n", "\ufeff"])
-def test_an_empty_document_has_no_fields(text):
-    """Nothing but space and comments leaves every field at its default."""
-    assert parse_document(text, source="JOB_SPEC") == {}
-    assert parse_document("", source="spec.json", name="spec.json") == {}
+def test_an_emptied_document_is_refused(text):
+    """Nothing but space and comments was cut off or emptied, in any format; no document at all is the quickstart."""
+    for name in (None, "spec.yaml", "spec.json", "spec.toml"):
+        if (name == "spec.json" and text.strip("\ufeff \n")) or (name == "spec.toml" and text.startswith("---")):
+            continue
+        with pytest.raises(SpecError, match=r"^\S+: expected a mapping of fields.*the document is empty"):
+            parse_document(text, source=name or "JOB_SPEC", name=name)
+
+
+def test_a_document_of_no_fields_leaves_all_defaults():
+    """Braces are written on purpose."""
+    for name in (None, "spec.yaml", "spec.json"):
+        assert parse_document("{}", source="JOB_SPEC", name=name) == {}
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,14 @@ def test_it_says_which_model_was_published(model, words):
     assert words in summary(record(0, 0.9), model=model)
 
 
+def test_it_says_which_retrainings_were_worse():
+    """Each retraining that was not published is a line, with the reason."""
+    attempts = ({"seed": 1, "steps": 6, "shortfall": "0.5 on the train rows"}, {"seed": 2, "steps": 6})
+    text = summary(record(0, 0.9), model={"attempts": attempts})
+    assert "- Retraining 1 of 2 was worse: 0.5 on the train rows" in text
+    assert "Retraining 2" not in text
+
+
 def test_what_fell_short_is_told():
     """An early stop and every shortfall of a rung are lines of the search's section."""
     shortfall = RungShortfall(iteration=0, bracket=2, rung=1, planned=4, actual=3, reason="too few completed")
@@ -248,3 +256,11 @@ def test_sensitivity_that_there_was_no_time_for_says_so():
     cut = SENSITIVITY.model_copy(update={"note": "limits.timeout left no time for 2 of 5 variations"})
     text = summary_of(manifest(), [record(0, 0.9)], MODEL_URL, cut)
     assert "\nNot complete: limits.timeout left no time for 2 of 5 variations.\n" in text
+
+
+def test_what_the_data_was_taken_for_is_told():
+    """Every note of the data stage is in the page, and none of it is markup."""
+    text = summary_of(manifest(), [record(0, 0.9)], MODEL_URL, notes=("folders a|b are splits", "divided by 255"))
+    assert "## Data" in text
+    assert "folders a\\|b are splits" in text
+    assert "divided by 255" in text

@@ -297,3 +297,26 @@ def test_equal_rows_are_found(rows):
     (found,) = repeated([hash_rows([numbers.astype(np.float32), texts])])
     keys = [(str(number + 0.0), text) for number, text in zip(numbers, texts, strict=True)]
     assert found.tolist() == [key in keys[:position] for position, key in enumerate(keys)]
+
+
+def test_folders_of_tables_are_splits(tmp_path, load):
+    """`train`, `val` and `test` in a folder of tables are the splits; one of them among other files is refused."""
+    parts = {
+        "train/1.csv": range(120),
+        "train/2.csv": range(120, 160),
+        "Val/1.csv": range(160, 200),
+        "test/1.csv": (200, 201),
+    }
+    for name, numbers in parts.items():
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "set" / name, [line(number) for number in numbers])
+    dataset = load(tmp_path / "set", format="csv")
+    assert ids(dataset.train) == list(range(160))
+    assert ids(dataset.validation) == list(range(160, 200))
+    assert ids(dataset.test) == [200, 201]
+    write(tmp_path / "set/more.csv", [line(230)])
+    (tmp_path / "set/Val/1.csv").unlink()
+    (tmp_path / "set/test/1.csv").unlink()
+    with pytest.raises(DataError, match=r"train may be a split, or one among more\.csv"):
+        load(tmp_path / "set", format="csv")
+    assert load(tmp_path / "set", format="csv", split_folders=False).rows == 161

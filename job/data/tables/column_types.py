@@ -11,27 +11,32 @@ import pyarrow.compute as pc
 
 from job.data.tables.columns import Column, ColumnType
 from job.data.tables.reading import Batch, TableFiles, kind_of_type
+from job.data.tables.text_forms import TextForm, likeness_of
 from job.data.tables.values import is_text, known_texts, look_like_numbers, plain, reads_as
 from job.errors import DataError
-from job.spec.sections import ColumnSpec
+from job.spec.sections import ColumnSpec, DataSpec
 
 # A column with so many numbers among its texts was probably meant to be one of numbers.
 _MOSTLY = 0.9
+# So many different values of a column are looked at closely.
+_EXAMPLES = 1000
+_SHOWN = 3
+_PLAIN = TextForm()
 # A longer text is no category, and every row would take as much room as the longest.
 LONGEST_TEXT = 1000
 _CANDIDATES: tuple[ColumnType, ...] = ("number", "boolean", "date")
 
 
 def decide_columns(
-    table: TableFiles, names: Iterable[str], stated: Mapping[str, ColumnSpec], missing: frozenset[str]
+    table: TableFiles, names: Iterable[str], spec: DataSpec, stated: Mapping[str, ColumnSpec]
 ) -> tuple[tuple[Column, ...], int]:
     """Read all rows for what the columns hold.
 
     Args:
         table: the files.
         names: the columns to look at.
-        stated: the spec's `data.columns`.
-        missing: texts that stand for a missing value in every column.
+        spec: the `data` section.
+        stated: its `columns`, or what is known of these columns from another table.
 
     Returns:
         The columns, in the order of `names`, and how many rows there are.
@@ -40,7 +45,7 @@ def decide_columns(
         DataError: a column holds what no table may, or texts that are too long; names it.
     """
     names = tuple(names)
-    looked_at = {name: _make_look(table, name, stated.get(name, ColumnSpec()).type, missing) for name in names}
+    looked_at = {name: _make_look(table, name, spec, stated.get(name, ColumnSpec())) for name in names}
     # Numbers of Parquet files need no look: only the count of rows, which any one column gives.
     read = [name for name, look in looked_at.items() if look.reads] or list(names[:1])
     rows = 0
@@ -68,8 +73,9 @@ class _Look:
         reads: whether its values must be read to know more.
     """
 
-    def __init__(self, name: str, declared: ColumnType | None, *, whole: bool = False) -> None:
+    def __init__(self, name: str, declared: ColumnType | None, form: TextForm = _PLAIN, *, whole: bool = False) -> None:
         self.name = name
+        self.form = form
         self.reads = declared in {None, "string"}
         self._declared = declared
         self._whole = whole
@@ -85,62 +91,95 @@ class _Look:
 
     def column(self) -> Column:
         """What the column is."""
-        return Column(self.name, self._declared or "string", self._whole, self._longest)
+        return Column(self.name, self._declared or "string", self._whole, self._longest, form=self.form)
 
 
 class _LookAtTexts(_Look):
-    """Of a CSV file's column whose type is not stated."""
+    """Of a CSV file's column whose type is not stated.
 
-    def __init__(self, name: str, missing: frozenset[str]) -> None:
-        super().__init__(name, None)
+    Args:
+        name: the column's.
+        missing: texts that stand for a missing value.
+        form: how its numbers and dates are written, as far as the spec says it.
+        shown: the table's name in messages.
+        is_encoded: whether the spec says how its texts become numbers: then they are categories, however they look.
+    """
+
+    def __init__(self, name: str, missing: frozenset[str], form: TextForm, shown: str, *, is_encoded: bool) -> None:
+        super().__init__(name, None, form)
         self._missing = missing
+        self._shown = shown
+        self._is_encoded = is_encoded
         self._alive = list(_CANDIDATES)
         self._known = 0
         self._whole = True
-        self._numbers = 0
-        self._counts_numbers = True
+        self._examples: dict[str, str] = {}
         self._odd: str | None = None
+        self._code: str | None = None
 
     def take(self, batch: Batch, values: pa.Array) -> None:
         super().take(batch, values)
-        if not self._alive and not self._counts_numbers:
-            return
         texts = known_texts(plain(values), self._missing)
         known = len(texts) - texts.null_count
         if known == 0:
             return
-        before = self._known
         self._known += known
-        self._alive = [kind for kind in self._alive if reads_as(texts, kind)]
+        self._note_examples(batch, texts)
+        self._alive = [kind for kind in self._alive if reads_as(texts, kind, self.form)]
         if "number" in self._alive:
-            self._numbers += known
             self._whole = self._whole and _are_whole(texts)
-        elif self._counts_numbers:
-            self._count_numbers(batch, texts, known, before)
+            self._note_codes(texts)
 
-    def _count_numbers(self, batch: Batch, texts: pa.Array, known: int, before: int) -> None:
-        like = look_like_numbers(texts)
-        self._numbers += known - int((~like).sum())
-        if self._odd is None and not like.all():
-            row = int((~like).argmax())
-            self._odd = f"{texts[row].as_py()!r} ({batch.place(row)})"
-        # A column of words has no number among its first values either, and looking for them takes time.
-        self._counts_numbers = self._numbers >= _MOSTLY * (before + known) / 2
+    def _note_examples(self, batch: Batch, texts: pa.Array) -> None:
+        if self._odd is None and "number" in self._alive:
+            like = look_like_numbers(texts)
+            if not like.all():
+                row = int((~like).argmax())
+                self._odd = f"{texts[row].as_py()!r} ({batch.place(row)})"
+        if len(self._examples) < _EXAMPLES:
+            for row, text in enumerate(texts.slice(0, _EXAMPLES).to_pylist()):
+                if text is not None:
+                    self._examples.setdefault(text, batch.place(row))
+
+    def _note_codes(self, texts: pa.Array) -> None:
+        """Digits with a zero before them are a code, such as a postal one, and no number."""
+        if self._code is None and self.form.is_plain:
+            codes = pc.fill_null(pc.match_substring_regex(texts, "^0[0-9]+$"), fill_value=False)
+            if pc.any(codes).as_py():
+                self._code = texts.filter(codes)[0].as_py()
 
     def column(self) -> Column:
-        if self._alive:
+        if self._alive and self._code is None:
             # Nothing but missing values: as numbers they are at least all NaN.
             kind = self._alive[0]
-            return Column(self.name, kind, whole=kind == "number" and self._known > 0 and self._whole)
-        note = None
-        if self._counts_numbers and self._numbers >= _MOSTLY * self._known:
-            odd = self._known - self._numbers
+            whole = kind == "number" and self._known > 0 and self._whole
+            return Column(self.name, kind, whole=whole, form=self.form)
+        if self._code is not None and self._alive:
             note = (
-                f"column {self.name!r} is read as strings because {odd} of its {self._known} values "
-                f"{'is no number' if odd == 1 else 'are no numbers'}, the first {self._odd}; data.missing_values names "
-                "texts that stand for a missing value"
+                f"column {self.name!r} has values with zeros before them, such as {self._code!r}: read as texts; "
+                f"data.columns: {{{self.name}: {{type: number}}}} reads numbers"
             )
-        return Column(self.name, "string", longest=self._longest, note=note)
+            return Column(self.name, "string", longest=self._longest, note=note)
+        texts = list(self._examples)
+        like = None if self._is_encoded else likeness_of(self.name, texts)
+        if like is not None:
+            shown = ", ".join(f"{text!r} ({place})" for text, place in list(self._examples.items())[:_SHOWN])
+            raise DataError(
+                f"{self._shown}: the values of column {self.name!r} look like {like.what}: {shown}",
+                advice=f"{like.advice}; data.columns: {{{self.name}: {{type: string}}}} takes them for categories.",
+            )
+        return Column(self.name, "string", longest=self._longest, note=self._mostly_numbers(texts))
+
+    def _mostly_numbers(self, texts: list[str]) -> str | None:
+        numbers = int(look_like_numbers(pa.array(texts, pa.string())).sum())
+        if numbers < _MOSTLY * len(texts):
+            return None
+        odd = len(texts) - numbers
+        return (
+            f"column {self.name!r} is read as strings because {odd} of its first {len(texts)} values "
+            f"{'is no number' if odd == 1 else 'are no numbers'}, the first {self._odd}; data.missing_values names "
+            "texts that stand for a missing value"
+        )
 
 
 def _are_whole(texts: pa.Array) -> bool:
@@ -151,12 +190,15 @@ def _are_whole(texts: pa.Array) -> bool:
     return True
 
 
-def _make_look(table: TableFiles, name: str, stated: str, missing: frozenset[str]) -> _Look:
-    if stated != "auto":
-        kind: ColumnType = stated  # type: ignore[assignment]  # what is left of the spec's literals
-        return _Look(name, kind)
+def _make_look(table: TableFiles, name: str, spec: DataSpec, stated: ColumnSpec) -> _Look:
+    said = stated.type != "auto"
+    form = TextForm(spec.decimal, spec.thousands, stated.date_format or spec.date_format, signs=said)
+    missing, is_encoded = frozenset(spec.missing_values), stated.encoding is not None
+    if said:
+        kind: ColumnType = stated.type  # type: ignore[assignment]  # what is left of the spec's literals
+        return _Look(name, kind, form)
     if table.kind == "csv":
-        return _LookAtTexts(name, missing)
+        return _LookAtTexts(name, missing, form, table.shown, is_encoded=is_encoded)
     declared = table.declared[name]
     found = kind_of_type(declared)
     if found is None:

@@ -1,8 +1,9 @@
 """What the columns of a table are, and what each is for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from job.data.tables.text_forms import TextForm
 from job.errors import DataError
 from job.spec import DataSpec
 from job.spec.table_checks import unknown_columns
@@ -22,6 +23,7 @@ class Column:
         whole: whether all its numbers are whole.
         longest: characters of its longest text; 0 for other types.
         note: what the log should say of how the type was found.
+        form: how its texts are written.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Column:
     whole: bool = False
     longest: int = 0
     note: str | None = None
+    form: TextForm = field(default_factory=TextForm)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from job.data.arrays import AnyArray, chunks
 from job.data.tables.columns import NUMERIC, Column
 from job.data.tables.preparation import NumberColumn, StringColumn, TablePreparation, input_names
 from job.data.tables.raw import TableRows
+from job.errors import DataError
 from job.spec import DataSpec
 from job.spec.sections import ColumnSpec
 
@@ -20,7 +21,9 @@ _MEDIAN_ROWS = 1 << 20
 _MOST_COUNTED = 1 << 20
 # float32 has 24 bits: values that differ by less than a few of the last bits are one value.
 _RESOLVED = 1e5
-_IDENTIFIER_ROWS = 100
+_IDENTIFIER_ROWS = 20
+_NEARLY_ALL = 0.9
+_SHOWN_CHARACTERS, _SHOWN_TEXT = 30, 90
 _NAMED = 20
 
 
@@ -141,11 +144,8 @@ def _fit_strings(
     notes = []
     if len(counts) == 1 and not dropped:
         notes.append(f"column {name!r} is {next(iter(counts))!r} in all training rows: it says nothing")
-    elif len(values) >= _IDENTIFIER_ROWS and (dropped or len(counts) > len(values) / 2):
-        notes.append(
-            f"column {name!r} has hardly a value twice in the training rows, as identifiers do: data.exclude leaves it "
-            "out"
-        )
+    elif not _is_said(spec, stated):
+        _refuse_identifiers(name, counts, dropped=dropped)
     if (stated.encoding or spec.encoding) == "hashing":
         return StringColumn(name, input_name, (), unknown=False, bins=stated.hash_bins or spec.hash_bins), notes
     size = stated.vocabulary_size or spec.vocabulary_size
@@ -158,6 +158,25 @@ def _fit_strings(
             f"the {len(frequent)} most frequent are told apart (data.vocabulary_size), the others are one"
         )
     return StringColumn(name, input_name, tuple(value for value, _ in frequent), unknown=bool(rest or dropped)), notes
+
+
+def _is_said(spec: DataSpec, stated: ColumnSpec) -> bool:
+    """Whether the spec says that a column's texts are categories, or how they become numbers."""
+    return stated.type != "auto" or stated.encoding is not None or spec.encoding != "vocabulary"
+
+
+def _refuse_identifiers(name: str, counts: Mapping[str, int], *, dropped: bool) -> None:
+    """A column nearly all of whose values differ says nothing by what they are: as categories it would be noise."""
+    known = sum(count for value, count in counts.items() if value)
+    if known < _IDENTIFIER_ROWS or not (dropped or len(counts) > _NEARLY_ALL * known):
+        return
+    examples = ", ".join(repr(value[:_SHOWN_CHARACTERS]) for value in sorted(counts) if value)[:_SHOWN_TEXT]
+    raise DataError(
+        f"column {name!r} has hardly a value twice in the training rows ({len(counts)} different ones in {known} rows, "
+        f"such as {examples}): it looks like identifiers, free text, or numbers or dates written in a way of their own",
+        advice=f"data.exclude: [{name}] leaves it out; data.columns: {{{name}: {{type: string}}}} takes its values for "
+        "categories.",
+    )
 
 
 def _count(values: AnyArray) -> tuple[Mapping[str, int], bool]:

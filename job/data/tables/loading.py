@@ -13,14 +13,16 @@ from job.data.dataset import Dataset
 from job.data.folds import FoldFile, write_folds
 from job.data.pins import ObjectPins
 from job.data.row_files import RowFiles
-from job.data.source_files import source_files
+from job.data.source_files import SourceFile, source_files
+from job.data.split_folders import files_of_splits
 from job.data.tables.column_types import decide_columns
 from job.data.tables.columns import Column, roles_of
 from job.data.tables.dividing import DividedBy, divide, divide_in_folds, split_kind
 from job.data.tables.fitting import fit_preparation
+from job.data.tables.indexes import notes_on_counters, without_indexes
 from job.data.tables.profile import profile_of
 from job.data.tables.raw import RawTable, write_raw
-from job.data.tables.reading import TableFiles, TableKind
+from job.data.tables.reading import CsvForm, TableFiles, TableKind
 from job.data.tables.row_hashes import repeated
 from job.data.tables.split_files import ChosenRows, SplitRows, count_missing, write_prepared, write_split_rows
 from job.data.targets import EncodedTargets, decide_task, encode_targets, scale_notes, with_scale
@@ -147,15 +149,23 @@ def _read(spec: DataSpec, kind: TableKind, folder: Path, pins: ObjectPins) -> _R
     tables: dict[str, RawTable] = {}
     notes: list[str] = []
     stated = dict(spec.columns)
-    for field in ("source", "validation_source", "test_source"):
-        location = getattr(spec, field)
-        if location is None:
+
+    def files_of(location: str, field: str) -> tuple[SourceFile, ...]:
+        return source_files(location, field=field, suffixes=_SUFFIXES[kind], folder=folder, pins=pins)
+
+    splits = files_of_splits(spec, files_of, lambda _: True, notes)
+    for split, field in (("train", "source"), ("validation", "validation_source"), ("test", "test_source")):
+        if split not in splits:
             continue
-        tables[field], columns = _read_one(spec, kind, field, location, stated, folder, pins)
+        tables[field], columns, found = _read_one(spec, kind, field, splits[split], stated, folder)
         if field == "source":
-            notes += [column.note for column in columns if column.note is not None]
+            # The columns that are left out of the source are left out everywhere.
+            spec = spec.model_copy(update={"features": tuple(column.name for column in tables[field].columns)})
+            notes += [*found, *(column.note for column in columns if column.note is not None)]
             # What the source's columns are, those of the other tables must be.
-            stated = {column.name: ColumnSpec(type=column.type) for column in columns}
+            stated = {
+                column.name: ColumnSpec(type=column.type, date_format=column.form.date_format) for column in columns
+            }
     pa.default_memory_pool().release_unused()
     # The first of equal rows is kept; those given apart come before the source's, so that none is trained on, too.
     order = sorted(tables, key=("test_source", "validation_source", "source").index)
@@ -174,21 +184,19 @@ def _read_one(  # noqa: PLR0913, PLR0917 - what a table is, and where it goes
     spec: DataSpec,
     kind: TableKind,
     field: str,
-    location: str,
+    files: tuple[SourceFile, ...],
     stated: Mapping[str, ColumnSpec],
     folder: Path,
-    pins: ObjectPins,
-) -> tuple[RawTable, tuple[Column, ...]]:
-    files = source_files(location, field=field, suffixes=_SUFFIXES[kind], folder=folder, pins=pins)
-    table = TableFiles(files, kind, spec.delimiter)
-    roles = roles_of(spec, table.header, table.shown)
+) -> tuple[RawTable, tuple[Column, ...], tuple[str, ...]]:
+    table = TableFiles(files, kind, CsvForm(spec.delimiter, spec.text_encoding))
+    roles, notes = without_indexes(spec, table, roles_of(spec, table.header, table.shown))
     texts = frozenset(spec.missing_values)
-    columns, rows = decide_columns(table, roles.all, stated, texts)
+    columns, rows = decide_columns(table, roles.all, spec, stated)
     raw = write_raw(table, columns, roles, rows=rows, missing=texts, folder=folder, field=field)
     for file in files:
         if file.is_copy:
             file.path.unlink()
-    return raw, columns
+    return raw, columns, (*notes, *notes_on_counters(raw))
 
 
 def _divide(spec: DataSpec, seed: int, read: _Read, encoded: EncodedTargets) -> dict[str, ChosenRows]:

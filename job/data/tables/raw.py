@@ -253,7 +253,7 @@ class _Plan:
     def _numbers(self, batch: Batch, column: Column) -> NDArray[np.float64]:
         values = batch.rows.column(column.name)
         try:
-            numbers = numbers_of(values, column.type, self._missing_texts)
+            numbers = numbers_of(values, column.type, self._missing_texts, column.form)
         except UnreadableValueError as error:
             raise DataError(
                 f"{batch.place(error.row)}: column {column.name!r} has {error.value!r}, which is no {column.type}",

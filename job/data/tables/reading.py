@@ -1,5 +1,6 @@
 """The files of a table, read in batches of bounded size. Imports pyarrow."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pyarrow.parquet as pa_parquet
 
 from job.data.source_files import SourceFile
 from job.errors import DataError
+from job.spec.csv_text import hinted_delimiter, is_gzip, undecodable_line
 
 TableKind = Literal["csv", "parquet"]
 
@@ -21,7 +23,6 @@ _BLOCK_BYTES = 4 * 1024 * 1024
 _BUFFER_BYTES = 128 * 1024
 _BATCH_VALUES = 1 << 20
 _MOST_BATCH_ROWS = 1 << 16
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +53,24 @@ class TableFiles:
     Args:
         files: at least one; rows come in their order.
         kind: of all of them.
-        delimiter: of CSV files.
+        form: of CSV files.
 
     Attributes:
-        header: the columns, in the order of the first file.
+        header: the columns, in the order of the first file; without unnamed ones at the end.
+        unnamed: how many these are.
+        indexes: the columns that Parquet files call an index.
         declared: the types that Parquet files declare, by column; empty for CSV files.
 
     Raises:
         DataError: a file cannot be read or has other columns; names the file and the columns.
     """
 
-    def __init__(self, files: Sequence[SourceFile], kind: TableKind, delimiter: str = ",") -> None:
+    def __init__(self, files: Sequence[SourceFile], kind: TableKind, form: "CsvForm | None" = None) -> None:
         self.files = tuple(files)
         self.kind = kind
-        self._delimiter = delimiter
+        self._form = form or CsvForm()
+        self.unnamed = 0
+        self.indexes: tuple[str, ...] = ()
         self.declared: dict[str, pa.DataType] = {}
         self.header: tuple[str, ...] = ()
         for file in self.files:
@@ -88,17 +93,22 @@ class TableFiles:
         """
         for file in self.files:
             row = 0
-            with _clear_errors(file):
+            with self._clear_errors(file):
                 read = _csv_batches if self.kind == "csv" else _parquet_batches
-                for rows in read(file.path, columns, self._delimiter):
+                for rows in read(file.path, columns, self._form):
                     if rows.num_rows:
                         yield Batch(file, row, rows)
                         row += rows.num_rows
 
     def _check(self, file: SourceFile) -> None:
-        with _clear_errors(file):
+        with self._clear_errors(file):
             schema = self._schema(file.path)
         names = tuple(schema.names)
+        if self.kind == "csv":
+            named = max((place for place, name in enumerate(names, start=1) if name), default=0)
+            self.unnamed, names = max(self.unnamed, len(names) - named), names[:named]
+        else:
+            self.indexes = (*self.indexes, *(name for name in _indexes_of(schema) if name not in self.indexes))
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise DataError(f"{file.shown}: more than one column is called {', '.join(map(repr, repeated))}")
@@ -131,8 +141,27 @@ class TableFiles:
     def _schema(self, path: Path) -> pa.Schema:
         if self.kind == "parquet":
             return pa_parquet.read_schema(path)
-        with _opened_csv(path, None, self._delimiter) as reader:
+        with _opened_csv(path, None, self._form) as reader:
             return reader.schema
+
+    @contextmanager
+    def _clear_errors(self, file: SourceFile) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeDecodeError as error:
+            raise self._undecodable(file) from error
+        except pa.ArrowInvalid as error:
+            if "UTF8" in str(error) and self.kind == "csv":
+                raise self._undecodable(file) from error
+            raise DataError(f"{file.shown}: cannot be read: {_first_line(error)}") from error
+        except (pa.ArrowException, EOFError) as error:
+            raise DataError(f"{file.shown}: is damaged or of another format: {_first_line(error)}") from error
+
+    def _undecodable(self, file: SourceFile) -> DataError:
+        return DataError(
+            f"{file.shown}: {undecodable_line(file.path, self._form.encoding)} is no text in {self._form.encoding}",
+            advice="data.text_encoding names the encoding, often cp1252 or latin-1; of Excel's Unicode text utf-16.",
+        )
 
 
 def kind_of_type(declared: pa.DataType) -> str | None:
@@ -151,47 +180,52 @@ def kind_of_type(declared: pa.DataType) -> str | None:
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class CsvForm:
+    """How CSV files are written: what stands between values, and how text is encoded."""
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+
+
 @contextmanager
-def _opened_csv(path: Path, columns: Sequence[str] | None, delimiter: str) -> Iterator[pa_csv.CSVStreamingReader]:
-    with path.open("rb") as file:
-        compression = "gzip" if file.read(len(_GZIP)) == _GZIP else None
+def _opened_csv(path: Path, columns: Sequence[str] | None, form: CsvForm) -> Iterator[pa_csv.CSVStreamingReader]:
+    compression = "gzip" if is_gzip(path) else None
+    # What Excel takes for a hint is no header.
+    hinted = hinted_delimiter(path, form.encoding)
     texts = pa_csv.ConvertOptions(strings_can_be_null=False, null_values=[])
     if columns is not None:
         texts.include_columns = list(columns)
         texts.column_types = dict.fromkeys(columns, pa.string())
+    reading = pa_csv.ReadOptions(block_size=_BLOCK_BYTES, encoding=form.encoding, skip_rows=0 if hinted is None else 1)
+    parsing = pa_csv.ParseOptions(delimiter=hinted or form.delimiter, newlines_in_values=True)
     with (
         pa.input_stream(str(path), compression=compression, buffer_size=_BLOCK_BYTES) as stream,
-        pa_csv.open_csv(
-            stream,
-            read_options=pa_csv.ReadOptions(block_size=_BLOCK_BYTES),
-            parse_options=pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            convert_options=texts,
-        ) as reader,
+        pa_csv.open_csv(stream, read_options=reading, parse_options=parsing, convert_options=texts) as reader,
     ):
         yield reader
 
 
-def _csv_batches(path: Path, columns: Sequence[str], delimiter: str) -> Iterator[pa.RecordBatch]:
-    with _opened_csv(path, columns, delimiter) as reader:
+def _indexes_of(schema: pa.Schema) -> tuple[str, ...]:
+    """The columns that pandas has written as an index, by what it notes of itself in the file."""
+    try:
+        noted = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        return tuple(name for name in noted.get("index_columns", ()) if isinstance(name, str) and name in schema.names)
+    except (ValueError, AttributeError, TypeError):
+        return ()
+
+
+def _csv_batches(path: Path, columns: Sequence[str], form: CsvForm) -> Iterator[pa.RecordBatch]:
+    with _opened_csv(path, columns, form) as reader:
         for rows in reader:
             yield rows.select(list(columns))
 
 
-def _parquet_batches(path: Path, columns: Sequence[str], _delimiter: str) -> Iterator[pa.RecordBatch]:
+def _parquet_batches(path: Path, columns: Sequence[str], _form: CsvForm) -> Iterator[pa.RecordBatch]:
     rows = max(1, min(_MOST_BATCH_ROWS, _BATCH_VALUES // max(1, len(columns))))
     with pa_parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
         for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
             yield batch.select(list(columns))
-
-
-@contextmanager
-def _clear_errors(file: SourceFile) -> Iterator[None]:
-    try:
-        yield
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{file.shown}: cannot be read: {_first_line(error)}") from error
-    except (pa.ArrowException, EOFError) as error:
-        raise DataError(f"{file.shown}: is damaged or of another format: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

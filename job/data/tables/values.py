@@ -7,10 +7,12 @@ from numpy.typing import NDArray
 
 from job.data.arrays import AnyArray
 from job.data.tables.columns import ColumnType
+from job.data.tables.text_forms import TextForm
 
 # What stands for a missing value in columns of numbers, booleans and dates; in strings each may be a value.
 MISSING_TEXTS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?", "-")
 
+_PLAIN = TextForm()
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _MICROSECONDS_PER_DAY = 86_400_000_000
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -40,7 +42,9 @@ def known_texts(texts: pa.Array, missing: frozenset[str]) -> pa.Array:
     return without_missing(pc.utf8_trim_whitespace(texts), missing | frozenset(MISSING_TEXTS))
 
 
-def numbers_of(values: pa.Array, column_type: ColumnType, missing: frozenset[str]) -> NDArray[np.float64]:
+def numbers_of(
+    values: pa.Array, column_type: ColumnType, missing: frozenset[str], form: TextForm = _PLAIN
+) -> NDArray[np.float64]:
     """Values of a column of numbers, booleans or dates, NaN for missing ones.
 
     A boolean is 0 or 1; a date or time is days since 1970-01-01, in UTC where it states a zone.
@@ -49,6 +53,7 @@ def numbers_of(values: pa.Array, column_type: ColumnType, missing: frozenset[str
         values: texts, or values of a Parquet column.
         column_type: of the column.
         missing: texts that stand for a missing value, besides MISSING_TEXTS.
+        form: how texts are written.
 
     Raises:
         UnreadableValueError: a text is not of this type.
@@ -60,9 +65,9 @@ def numbers_of(values: pa.Array, column_type: ColumnType, missing: frozenset[str
     try:
         if column_type == "boolean":
             return _as_float64(_booleans(texts))
-        return _as_float64(_days(texts) if column_type == "date" else texts.cast(pa.float64()))
+        return _as_float64(_in_days(form.times(texts)) if column_type == "date" else form.numbers(texts))
     except pa.ArrowInvalid as error:
-        row = _first_unreadable(texts, column_type)
+        row = _first_unreadable(texts, column_type, form)
         raise UnreadableValueError(row, values[row].as_py()) from error
 
 
@@ -88,15 +93,15 @@ def is_text(declared: pa.DataType) -> bool:
     return bool(pa.types.is_string(declared) or pa.types.is_large_string(declared) or pa.types.is_string_view(declared))
 
 
-def reads_as(texts: pa.Array, column_type: ColumnType) -> bool:
+def reads_as(texts: pa.Array, column_type: ColumnType, form: TextForm = _PLAIN) -> bool:
     """Whether all texts (of `known_texts`) are of a type."""
     try:
         if column_type == "boolean":
             _booleans(texts)
         elif column_type == "date":
-            _days(texts)
+            form.times(texts)
         else:
-            texts.cast(pa.float64())
+            form.numbers(texts)
     except pa.ArrowInvalid:
         return False
     return True
@@ -131,23 +136,16 @@ def _booleans(texts: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_null(texts), pa.scalar(None, pa.bool_()), pc.equal(lower, "true")).cast(pa.uint8())
 
 
-def _days(texts: pa.Array) -> pa.Array:
-    try:
-        return _in_days(texts.cast(pa.timestamp("us")))
-    except pa.ArrowInvalid:
-        return _in_days(texts.cast(pa.timestamp("us", "UTC")))
-
-
 def _in_days(times: pa.Array) -> pa.Array:
     return pc.divide(times.cast(pa.int64()).cast(pa.float64(), safe=False), float(_MICROSECONDS_PER_DAY))
 
 
-def _first_unreadable(texts: pa.Array, column_type: ColumnType) -> int:
+def _first_unreadable(texts: pa.Array, column_type: ColumnType, form: TextForm) -> int:
     """The first text that is not of a type, by halving; one of them is known to be none."""
     start, count = 0, len(texts)
     while count > 1:
         half = count // 2
-        if reads_as(texts.slice(start, half), column_type):
+        if reads_as(texts.slice(start, half), column_type, form):
             start, count = start + half, count - half
         else:
             count = half

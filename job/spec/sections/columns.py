@@ -17,6 +17,8 @@ class ColumnSpec(Section):
 
     type: Literal["auto", "number", "boolean", "date", "string"] = "auto"
     """What the values are. `auto` looks at all rows of a CSV file, and takes a Parquet file's own type."""
+    date_format: str | None = Field(default=None, min_length=1)
+    """Of dates, instead of `data.date_format`."""
     encoding: Literal["vocabulary", "hashing"] | None = None
     """Of strings, instead of `data.encoding`."""
     vocabulary_size: int | None = Field(default=None, ge=1, le=LARGEST_ENCODING)

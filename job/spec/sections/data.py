@@ -27,6 +27,14 @@ class DataSpec(Section):
     format: Literal["auto", "npz", "csv", "parquet", "images", "tfrecord", "python"] = "auto"
     """What `source`, `validation_source` and `test_source` hold. `auto` goes by how the name ends; of a folder or
     prefix it must be said."""
+    split_folders: Literal["auto"] | bool = "auto"
+    """Of a folder or prefix: whether the folders at its top that are called `train` (or `training`), `validation`
+    (`valid`, `val`, `dev`) and `test` (`testing`), in any case, are the splits. `auto` takes them for splits where
+    `train` lies beside another, or alone; one of them among other folders is an error. `true` leaves out
+    what lies beside them, and `false` takes them for folders like any other, such as classes."""
+    skip_damaged: int = Field(default=0, ge=0)
+    """Of images: how many damaged ones may be left out. The log names them; where there are more, the job ends and
+    names them."""
     function: Identifier = DEFAULT_DATA_FUNCTION
     """With code of your own as the source (a Python file, or `package.module:function`), what to call: it returns the
     arrays. See [Your own data](own-model.md#your-own-data)."""
@@ -56,8 +64,10 @@ class DataSpec(Section):
     before them. `auto` is `group` or `time` where such a column is named, else `stratified` for a classification and
     `random` for a regression. What is drawn is seeded."""
     rescale: Literal["auto", "standardize", "none"] | Annotated[float, Field(gt=0, allow_inf_nan=False)] = "auto"
-    """What inputs are divided by, in training and inside the published model. `auto` brings images to [0, 1]
-    and leaves arrays of rank 2 alone; `standardize` gives each of their features mean 0 and standard deviation 1."""
+    """What inputs are divided by, in training and inside the published model. `auto` brings to [0, 1] what is surely
+    pixels: image files, built-in sets of images, and with a built-in builder arrays of bytes (uint8) that have height
+    and width. It leaves everything else as it is, and says so; `standardize` gives each feature of arrays of rank 2
+    mean 0 and standard deviation 1."""
     image_size: (
         Annotated[
             tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]],
@@ -92,6 +102,16 @@ class DataSpec(Section):
     `{zip: {type: string, encoding: hashing, hash_bins: 32}}`."""
     delimiter: Annotated[str, InWords("one character")] = Field(default=",", min_length=1, max_length=1)
     """Of CSV files: what stands between values."""
+    text_encoding: Annotated[str, InWords("the name of a text encoding, such as utf-8, latin-1 or cp1252")] = Field(
+        default="utf-8", min_length=1
+    )
+    """Of CSV files: how their text is encoded."""
+    decimal: Literal[".", ","] = "."
+    """Of a table: what stands before the fraction of numbers that are texts."""
+    thousands: Annotated[str, InWords("one character")] | None = Field(default=None, min_length=1, max_length=1)
+    """Of a table: what stands between groups of three digits of numbers that are texts."""
+    date_format: str | None = Field(default=None, min_length=1)
+    """Of a table: how dates are written that are texts, such as `%d.%m.%Y`; ISO 8601 where nothing is said."""
     missing_values: tuple[str, ...] = Field(default=(), strict=False)
     """Of CSV files: texts that stand for a missing value in every column. An empty text always does; in columns of
     numbers, booleans and dates so do `NA`, `N/A`, `NaN`, `nan`, `NULL`, `null`, `None`, `?` and `-`."""

@@ -51,6 +51,12 @@ class RetrainSpec(Section):
     """`train_and_validation` uses every row but the test split. `train` keeps the validation split apart and
     publishes the best, by the objective, of the retrained models and the search's own."""
     epochs: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """How long; `auto` is the epoch that the best trial scored best at."""
+    """How long; `auto` takes as many steps as the best trial had taken when it scored best."""
     seeds: int = Field(default=1, ge=1)
     """With `on: train`, how many fresh initialisations to train."""
+    attempts: int = Field(default=3, ge=1)
+    """With `on: train_and_validation`, from how many seeds to try, the best trial's own first, before the search's own
+    model is published instead."""
+    tolerance: float = Field(default=0.1, ge=0, allow_inf_nan=False)
+    """With `on: train_and_validation`, how much worse than the best trial the retrained model may score, on
+    training rows and on validation rows: as a share of what training had gained there over untrained weights."""

@@ -1,0 +1,128 @@
+"""How numbers and dates are written in a table's texts: with a comma, with signs, day first. Imports pyarrow."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_MOSTLY = 0.9
+# Signs that stand before or after a number; read without them where the column is said to hold numbers.
+_SIGNS = r"[%‰€$£¥₹]|EUR|USD|GBP|CHF"
+_BARE = r"[+-]?[0-9]+"
+_GROUPED = r"[+-]?[0-9]{1,3}(?:[.,' \u00a0\u202f][0-9]{3})+"
+_CODE = re.compile(r"0[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """How a column's numbers and dates are written.
+
+    Attributes:
+        decimal: what stands before a number's fraction.
+        thousands: what stands between groups of three digits; None for nothing.
+        date_format: as `strptime` takes it; None for ISO 8601.
+        signs: whether percent and currency signs are passed over.
+    """
+
+    decimal: str = "."
+    thousands: str | None = None
+    date_format: str | None = None
+    signs: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether pyarrow reads such numbers by itself."""
+        return self.decimal == "." and self.thousands is None and not self.signs
+
+    def numbers(self, texts: pa.Array) -> pa.Array:
+        """Return texts as float64; raises ArrowInvalid where one is no number of this form."""
+        if self.is_plain:
+            return texts.cast(pa.float64())
+        if self.thousands is None and not self.signs and not pc.any(pc.match_substring(texts, self.decimal)).as_py():
+            # Nothing in them is written otherwise than numbers are anywhere.
+            return texts.cast(pa.float64())
+        if self.signs:
+            texts = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, _SIGNS, ""))
+        groups = "" if self.thousands is None else f"|[0-9]{{1,3}}({re.escape(self.thousands)}[0-9]{{3}})+"
+        form = rf"^[+-]?([0-9]+{groups})?({re.escape(self.decimal)}[0-9]*)?([eE][+-]?[0-9]+)?$"
+        fits = pc.fill_null(pc.match_substring_regex(texts, form), fill_value=True)
+        if not pc.all(fits).as_py():
+            raise pa.ArrowInvalid("no number of this form")
+        if self.thousands is not None:
+            texts = pc.replace_substring(texts, self.thousands, "")
+        return pc.replace_substring(texts, self.decimal, ".").cast(pa.float64())
+
+    def times(self, texts: pa.Array) -> pa.Array:
+        """Return texts as times; raises ArrowInvalid where one is no date or time of this form."""
+        if self.date_format is not None:
+            return pc.strptime(texts, format=self.date_format, unit="us")
+        try:
+            return texts.cast(pa.timestamp("us"))
+        except pa.ArrowInvalid:
+            return texts.cast(pa.timestamp("us", "UTC"))
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """What texts look like, and the field that reads them so."""
+
+    what: str
+    advice: str
+
+
+# The first that fits nearly all texts, and that none of them needs to be without.
+_LIKENESSES: tuple[tuple[str, str, str, str], ...] = (
+    (
+        rf"(?:{_BARE})?,[0-9]+",
+        _BARE,
+        "numbers with a decimal comma",
+        'data.decimal: "," reads them so',
+    ),
+    (
+        rf"{_GROUPED}(?:[.,][0-9]+)?",
+        rf"{_BARE}(?:[.,][0-9]+)?",
+        "numbers with separators between thousands",
+        "data.thousands names the separator, and data.decimal what stands before a fraction",
+    ),
+    (
+        rf"(?:{_SIGNS})\s*[+-]?[0-9.,']+|[+-]?[0-9.,']+\s*(?:{_SIGNS})",
+        rf"{_BARE}(?:[.,][0-9]+)?",
+        "numbers with a sign of percent or of a currency",
+        "data.columns: {NAME: {type: number}} reads them without their signs",
+    ),
+    (
+        r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{2,4}(?:[ T].*)?",
+        r"",
+        "dates with the day first",
+        'data.date_format: "%d.%m.%Y" reads them so',
+    ),
+    (
+        r"[0-9]{1,2}[/-][0-9]{1,2}[/-][0-9]{2,4}(?:[ T].*)?",
+        r"",
+        "dates",
+        'data.date_format says which part is the day: "%d/%m/%Y" or "%m/%d/%Y"',
+    ),
+)
+
+
+def likeness_of(name: str, texts: Iterable[str]) -> Likeness | None:
+    """Return what a column's texts look like, if they are something else than categories; None if they are not.
+
+    Args:
+        name: the column's.
+        texts: known ones, without space around them.
+    """
+    known = list(texts)
+    for form, plain, what, advice in _LIKENESSES:
+        fitting = sum(re.fullmatch(form, text) is not None for text in known)
+        others = sum(re.fullmatch(plain, text) is not None for text in known) if plain else 0
+        if fitting and fitting + others >= _MOSTLY * len(known) and fitting > others / 20:
+            return Likeness(what, advice.replace("NAME", name))
+    return None
+
+
+def is_code(text: str) -> bool:
+    """Whether a text of digits would lose something as a number: its leading zeros."""
+    return _CODE.fullmatch(text) is not None
