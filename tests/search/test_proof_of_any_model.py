@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from job.data import ObjectPins, Rescaling
@@ -16,7 +16,7 @@ SHAPE, ROWS = (4,), 40
 TOLERANCE = 1e-4
 # So many models are loaded by one process: starting it is what takes the time.
 TOGETHER = 8
-EXAMPLES = 3
+EXAMPLES = 2
 
 CODE = """\
 import keras
@@ -141,9 +141,13 @@ def trained(code, recipe, raw):
     return Candidate(publishable_model(core, preparation, objects_by_name(code)), core, preparation)
 
 
+# What Keras says of a layer of layers without a build: what becomes of its variables is what is asked here.
+@pytest.mark.filterwarnings(r"ignore:`build\(\)` was called on layer:UserWarning")
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
+    # Shrinking would start a process for every step of it; the message names the one recipe that failed.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(recipes=st.lists(RECIPES, min_size=TOGETHER, max_size=TOGETHER), seed=st.integers(0, 2**31))
