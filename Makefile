@@ -1,6 +1,6 @@
 # The two commands that matter: `make run` and `make test`. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kill test-image lint lint-deploy format docs bench image lock clean
+.PHONY: help setup run test test-kill test-pairs test-image lint lint-deploy format docs bench image lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -56,6 +56,10 @@ test: lint $(LINT_STAMP)  ## Lint, type-check and run every test
 test-kill: setup  ## Kill a run N times at random moments and compare it with an uninterrupted one
 	$(BIN)/python -m pytest tests/functional/test_kill.py --kills=$(N) $(addprefix --kill-seed=,$(SEED)) \
 		$(addprefix --repeated-seconds=,$(REPEATED))
+
+# Each row is a job of its own, in a quarter of a minute.
+test-pairs: setup  ## Run a job for every pair of features that go together
+	$(BIN)/python -m pytest -n auto --pairs=0 tests/functional/test_feature_pairs.py
 
 VERSION := $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' job/version.py)
 IMAGE := tuning-job:$(VERSION)$(if $(filter gpu,$(VARIANT)),-gpu)

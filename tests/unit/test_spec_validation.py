@@ -37,7 +37,7 @@ output: s3://models/tuning
 """
 
 GOOD_SPECS = [
-    "",
+    "{}",
     DESIGN_EXAMPLE,
     "space:\nlimits:\n",
     "space: {units: 64, learning_rate: [1e-2, 1], activation: [relu, tanh]}",

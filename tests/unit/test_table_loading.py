@@ -48,6 +48,8 @@ def load(tmp_path):
         for role in ("weight", "group", "time"):
             if role in spec:
                 spec["exclude"] = tuple(name for name in spec["exclude"] if name != spec[role])
+        # The tests tell rows by it: what only counts the rows is left out unless it is named.
+        spec["columns"] = {"id": {"type": "number"}, **spec.get("columns", {})}
         folder = tmp_path / f"scratch-{len(list(tmp_path.iterdir()))}"
         return load_dataset(DataSpec(source=str(source), **spec), seed=seed, scratch=folder)
 
@@ -225,12 +227,22 @@ def test_vocabularies_hold_the_most_frequent_values(load, tmp_path):
 
 
 def test_useless_columns_are_noted(load, tmp_path):
-    """Columns of one value, of none, and of identifiers are named in the notes."""
-    lines = [line(number, age="", member="true", city=f"id-{number}") for number in range(ROWS)]
+    """Columns of one value and of none are named in the notes."""
+    lines = [line(number, age="", member="true") for number in range(ROWS)]
     notes = load(write(tmp_path / "t.csv", lines)).notes
     assert any("'age' has no value in the training rows" in note for note in notes)
     assert any("'member' is 1 in all training rows" in note for note in notes)
-    assert any("'city' has hardly a value twice" in note for note in notes)
+
+
+def test_identifiers_are_refused_unless_they_are_said_to_be_categories(load, tmp_path):
+    """As 100 categories they would be noise: exit code 12, with both ways out; its type or encoding is one of them."""
+    table = write(tmp_path / "t.csv", [line(number, city=f"id-{number}") for number in range(ROWS)])
+    with pytest.raises(DataError, match=r"column 'city' has hardly a value twice.*'id-0'") as caught:
+        load(table)
+    assert "data.exclude: [city]" in caught.value.advice
+    for said in ({"type": "string"}, {"encoding": "hashing"}):
+        assert "city" in load(table, columns={"city": said}).profile()["columns"]
+    assert "city" not in load(table, exclude=["city"]).profile()["columns"]
 
 
 def test_the_profile_names_columns_types_and_missing_values(load, table):

@@ -16,7 +16,7 @@ from job.data.source_files import source_files
 from job.data.tables.column_types import decide_columns
 from job.data.tables.columns import roles_of
 from job.data.tables.raw import write_raw
-from job.data.tables.reading import TableFiles
+from job.data.tables.reading import CsvForm, TableFiles
 from job.errors import DataError
 from job.records import SourceObject
 from job.spec import DataSpec
@@ -28,7 +28,7 @@ CSV = (".csv", ".csv.gz")
 def table_of(path, kind="csv", **settings):
     files = source_files(str(path), field="source", suffixes=CSV if kind == "csv" else (".parquet",),
                          folder=path.parent, pins=ObjectPins())  # fmt: skip
-    return TableFiles(files, kind, **settings)
+    return TableFiles(files, kind, CsvForm(**settings))
 
 
 def write(path, text):
@@ -38,14 +38,15 @@ def write(path, text):
 
 
 def columns_of(table, stated=None, missing=()):
-    columns, rows = decide_columns(table, table.header, stated or {}, frozenset(missing))
+    spec = DataSpec(source="s3://b/t.csv", missing_values=tuple(missing))
+    columns, rows = decide_columns(table, table.header, spec, stated or {})
     return {column.name: column for column in columns}, rows
 
 
 def raw_of(table, folder, *, missing=(), stated=None, **spec):
-    spec = DataSpec(source="s3://b/t.csv", **spec)
+    spec = DataSpec(source="s3://b/t.csv", missing_values=tuple(missing), **spec)
     roles = roles_of(spec, table.header, table.shown)
-    columns, rows = decide_columns(table, roles.all, stated or {}, frozenset(missing))
+    columns, rows = decide_columns(table, roles.all, spec, stated or {})
     return write_raw(table, columns, roles, rows=rows, missing=frozenset(missing), folder=folder, field="source")
 
 

@@ -175,8 +175,9 @@ class _LookAtTexts(_Look):
         if numbers < _MOSTLY * len(texts):
             return None
         odd = len(texts) - numbers
+        counted = len(texts) if len(texts) < _EXAMPLES else f"first {len(texts)} different"
         return (
-            f"column {self.name!r} is read as strings because {odd} of its first {len(texts)} values "
+            f"column {self.name!r} is read as strings because {odd} of its {counted} values "
             f"{'is no number' if odd == 1 else 'are no numbers'}, the first {self._odd}; data.missing_values names "
             "texts that stand for a missing value"
         )
