@@ -52,7 +52,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from job.export.model import Exported, Reader
+    from job.export.model import Exported
+    from job.export.reader import Reader
 
 __all__ = [
     "evaluate",
@@ -199,7 +200,7 @@ def try_exports(spec: JobSpec, plan: TrialPlan, dataset: Dataset, folder: Path) 
 @contextlib.contextmanager
 def reading(folder: Path, code: OwnCode | None) -> "Iterator[Reader]":
     """Start the process that will load what is published while there is still something else to do."""
-    from job.export.model import open_reader  # noqa: PLC0415 - Keras is configured by now
+    from job.export.reader import open_reader  # noqa: PLC0415 - Keras is configured by now
 
     with contextlib.ExitStack() as stack:
         with clear_disk_errors(folder):

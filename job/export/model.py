@@ -1,8 +1,6 @@
 """A model in every format that is asked for, loaded again and compared with the trained one."""
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +9,16 @@ import keras
 import numpy as np
 
 from job import layout
-from job.child_process import Child, last_words
 from job.data import Preparation
 from job.data.arrays import AnyArray
 from job.data.nested import Nested, leaves, map_leaves, row_count
 from job.errors import JobError
 from job.export.comparison import SEED, Expected, storable
 from job.export.predicting import BATCH_ROWS, predictions
+from job.export.reader import Reader, open_reader
 from job.export.refusal import Operation, Refusal
-from job.export.request import Answer, Exchange, FileFormat, Request, Task
+from job.export.request import Answer, FileFormat, Task
 from job.export.saved_model import ServedModel
-from job.logs import get_logger
-from job.own_code import OwnCode
 from job.records import Export, ExportFormat
 
 # Where each format is published; a SavedModel is a folder.
@@ -37,11 +33,8 @@ _TOLERANCES: dict[FileFormat, float] = {"keras": 1e-5, "saved_model": 1e-5, "onn
 _TOLERANCE_IN_16_BITS = 2.0**-5
 # Of model.keras all rows are predicted, unless they are many or large; of other formats as many as one batch.
 _MOST_ROWS, _MOST_BYTES = 1024, 64 * 2**20
-# A conversion takes seconds; one that takes so long never ends.
-_TIMEOUT_SECONDS = 1800.0
 _SAVED_MODEL, _IN_32_BITS, _ROWS = "saved_model", "in_32_bits", "rows.npz"
 _KERAS_FILE = Path(layout.MODEL_KERAS).name
-_SHOWN_NOISE = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +97,6 @@ class _Asked:
     row_count: int
 
 
-@contextmanager
-def open_reader(folder: Path, code: OwnCode | None = None) -> Iterator["Reader"]:
-    """Start the process that will load what is written in a folder, which is made or emptied."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    # Compared on the processor; and without the working directory, where modules may lie that a reader does not have.
-    environment = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONSAFEPATH": "1"}
-    noise = Exchange(folder).noise
-    with Child("job.export.conversion", folder, output=noise, environment=environment) as child:
-        yield Reader(child, folder, code)
-
-
 def export_model(model: keras.Model, formats: Sequence[ExportFormat], x: Nested, folder: Path) -> Exported:
     """Write a model in each format, load it in the format's own runtime, and compare predictions with the model's.
 
@@ -139,7 +120,7 @@ def export_model(model: keras.Model, formats: Sequence[ExportFormat], x: Nested,
 
 
 def publish_model(
-    candidate: Candidate, formats: Sequence[ExportFormat], x: Nested, reader: "Reader"
+    candidate: Candidate, formats: Sequence[ExportFormat], x: Nested, reader: Reader
 ) -> tuple[Exported, Answer]:
     """Write `model.keras` and other formats, load each as its readers do, and compare with the trained model.
 
@@ -157,7 +138,7 @@ def publish_model(
     return exported, answers[task.target]
 
 
-def load_all(candidates: Sequence[tuple[Candidate, Nested]], reader: "Reader") -> list[Answer]:
+def load_all(candidates: Sequence[tuple[Candidate, Nested]], reader: Reader) -> list[Answer]:
     """Save several models, load them in one process, and compare each with what was trained, on raw rows of its own."""
     tasks = [_saved(one, raw, f"{number}.keras", reader.folder)[1] for number, (one, raw) in enumerate(candidates)]
     answers = reader.answers(tasks)
@@ -201,38 +182,6 @@ def _saved(candidate: Candidate, x: Nested, name: str, folder: Path) -> tuple[_A
         tolerance=_TOLERANCE_IN_16_BITS if asked.served.computes_in_16_bits else _TOLERANCES["keras"],
     )
     return asked, task
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reader:
-    """The process that loads what is written in a folder; it is told when to begin.
-
-    Attributes:
-        code: the user's own, for files that Keras refuses without it.
-    """
-
-    child: Child
-    folder: Path
-    code: OwnCode | None = None
-
-    def answers(self, tasks: Sequence[Task]) -> dict[str, Answer]:
-        """Let it begin, once; an answer for every task, by its target."""
-        if not tasks:
-            return {}
-        exchange = Exchange(self.folder)
-        request = Request(tasks=tuple(tasks), code=self.code)
-        exchange.request.write_text(request.model_dump_json(), encoding="utf-8")
-        self.child.begin()
-        code = self.child.wait(_TIMEOUT_SECONDS)
-        lines = exchange.answers.read_text(encoding="utf-8").splitlines() if exchange.answers.exists() else []
-        answers = {answer.target: answer for answer in map(Answer.model_validate_json, lines)}
-        noise = exchange.noise.read_text(encoding="utf-8", errors="replace")
-        get_logger().debug("conversion ended", code=code, output=noise[-_SHOWN_NOISE:])
-        for task in tasks:
-            if task.target not in answers:
-                reason = f"the process that loads it ended with {code}: {last_words(exchange.noise)}"
-                answers[task.target] = Answer(target=task.target, problem=reason)
-        return answers
 
 
 def _exported(

@@ -10,7 +10,8 @@ import keras
 from job.data import Preparation
 from job.data.nested import Nested
 from job.errors import ModelCodeError
-from job.export.model import Candidate, load_all, open_reader
+from job.export.model import Candidate, load_all
+from job.export.reader import open_reader
 from job.export.request import Answer
 from job.export.traits import differences
 from job.models import needs_code, publishable_model

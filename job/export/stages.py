@@ -8,8 +8,9 @@ import keras
 
 from job.data import Dataset
 from job.data.nested import row_count
-from job.export.model import Candidate, Exported, Reader, export_model, first_rows, open_reader, publish_model
+from job.export.model import Candidate, Exported, export_model, first_rows, publish_model
 from job.export.proof import require_alike
+from job.export.reader import Reader, open_reader
 from job.export.refusal import refused
 from job.export.reloading import load_published
 from job.export.saved_model import layer_names

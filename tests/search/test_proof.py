@@ -11,8 +11,9 @@ import tensorflow as tf
 from job.data import ObjectPins, Rescaling
 from job.data.as_is import AsIs, InputSpec
 from job.errors import ModelCodeError
-from job.export.model import Candidate, load_all, open_reader
+from job.export.model import Candidate, load_all
 from job.export.proof import require_alike
+from job.export.reader import open_reader
 from job.models import needs_code, publishable_model
 from job.own_code import CodeSource, fetch_code, load_object, objects_by_name
 from job.spec import ModelSpec

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from job.data import ObjectPins, Rescaling
-from job.export.model import Candidate, load_all, open_reader
+from job.export.model import Candidate, load_all
+from job.export.reader import open_reader
 from job.models import publishable_model
 from job.own_code import CodeSource, fetch_code, load_object, objects_by_name
 from job.spec import ModelSpec
