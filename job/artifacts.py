@@ -4,16 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from job import layout
 from job.data import Dataset
 from job.evaluation import Evaluation
+from job.export.model import Exported
 from job.models import signature_of
 from job.models.answers import OutputKind, output_kind_of
 from job.publish import Publication
 from job.records import (
-    Export,
     Lineage,
     Manifest,
     Scores,
@@ -27,9 +26,6 @@ from job.retrain import TrainedModel
 from job.spec import JobSpec
 from job.spec.sections import COMPOSITE
 from job.target import Task
-
-if TYPE_CHECKING:
-    from job.export.model import Exported
 
 # Built-in classifiers answer with logits. Of a user's own model its loss tells.
 _OUTPUT_KINDS: dict[Task, OutputKind] = {
@@ -50,24 +46,16 @@ class RunResults:
     evaluation: Evaluation
     lineage: Lineage
     started_at: datetime
+    exported: Exported
     sensitivity: Sensitivity | None = None
-    exported: "Exported | None" = None
-
-    @property
-    def exports(self) -> tuple[Export, ...]:
-        """The formats that the model is published in besides `model.keras`."""
-        return () if self.exported is None else self.exported.exports
 
 
 def write_artifacts(results: RunResults, publication: Publication, scratch: Path) -> None:
     """Write everything but the summary and the manifest, the model first."""
-    if results.trained.file is None:
-        raise RuntimeError("only a model that was proved is published")
-    publication.write_file(layout.MODEL_KERAS, results.trained.file)
-    if results.exported is not None:
-        for export in results.exports:
-            for name, path in results.exported.files(export):
-                publication.write_file(name, path)
+    publication.write_file(layout.MODEL_KERAS, results.exported.keras_file)
+    for export in results.exported.exports:
+        for name, path in results.exported.files(export):
+            publication.write_file(name, path)
     publication.write_json(layout.BEST_HYPERPARAMETERS, results.search.best.hyperparameters)
     publication.write_json(layout.METRICS, _metrics(results))
     if results.sensitivity is not None:
@@ -110,15 +98,15 @@ def manifest_of(results: RunResults, publication: Publication, seconds: Mapping[
         seconds=dict(seconds),
         artifacts=dict(sorted(publication.artifacts.items())),
         artifacts_prefix=publication.prefix,
-        exports=results.exports,
-        needs_code=results.trained.needs_code,
+        exports=results.exported.exports,
+        needs_code=results.exported.needs_code,
     )
 
 
 def _output_kind(results: RunResults) -> OutputKind:
     if results.spec.built_in is not None:
         return _OUTPUT_KINDS[results.dataset.target.task]
-    return output_kind_of(results.trained.core or results.trained.model)
+    return output_kind_of(results.trained.core)
 
 
 def validation_scores(search: SearchResult) -> dict[str, float]:

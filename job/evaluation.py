@@ -1,4 +1,4 @@
-"""The published model on the test split: the only use that is made of those rows."""
+"""The published model, loaded from its file, on the test split."""
 
 import math
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from job.data import Dataset, Preparation, Split
 from job.data.labels import class_codes
 from job.data.nested import as_tuples
+from job.logs import get_logger
 from job.models import RawBatches, as_model_input
 from job.models.answers import predicted_classes, scores_itself
 from job.target import Target
@@ -51,13 +52,17 @@ def evaluate(
     test = dataset.test
     # In batches whatever the rows are: they may be larger than memory.
     batches = RawBatches(test, _BATCH_ROWS)
+    scored_by = "published file"
     if core is not None and (scores_itself(core) or model.loss is None):
+        # No graph of layers holds a step or a loss of the user's own.
+        scored_by = "trained model, which alone knows how to score; the published file's predictions agree with its own"
+        get_logger().warning("the test scores are the trained model's, not computed from the file", why=scored_by)
         logs = core.evaluate(_PreparedBatches(test, dataset.preparation), verbose=0, return_dict=True)
     else:
         logs = model.evaluate(batches, verbose=0, return_dict=True)
     # What is no number, of a step of the user's own, is no score.
     scores = {name: float(value) for name, value in logs.items() if np.size(value) == 1}
-    report: dict[str, Any] = {"rows": int(test.rows), "scores": scores}
+    report: dict[str, Any] = {"rows": int(test.rows), "scores": scores, "scored_by": scored_by}
     if dataset.target.task in {"classification", "regression"}:
         outputs = model.predict(batches, verbose=0)
         if dataset.class_names is None:

@@ -51,15 +51,11 @@ class TrainedModel:
 
     Attributes:
         core: what was trained, on prepared rows; the same weights.
-        file: where it is saved, once it is proved to answer alike; `model` is then what was loaded from there.
-        needs_code: whether it loads only with the user's code.
     """
 
     model: keras.Model
     description: PublishedModel
-    core: keras.Model | None = None
-    file: Path | None = None
-    needs_code: bool = False
+    core: keras.Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,11 +57,11 @@ class Run:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Measure a stage, and name it in the log."""
+        """Measure a stage, or a part of one, and name it in the log."""
         started = time.monotonic()
         with bound(stage=name):
             yield
-        self.seconds[name] = round(time.monotonic() - started, 3)
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + time.monotonic() - started, 3)
 
 
 def _lease_of(publication: Publication) -> RunLease:

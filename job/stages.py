@@ -13,18 +13,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import keras
 import keras_tuner
-import numpy as np
 
 from job.data import Dataset
-from job.data.nested import map_leaves, row_count
 from job.disk import clear_disk_errors
 from job.evaluation import Evaluation
 from job.evaluation import evaluate as evaluate_model
 from job.layout import is_variation
-from job.logs import get_logger
 from job.models import TunableModel
+from job.own_code import OwnCode
 from job.progress import SearchDisplay
 from job.records import (
     EngineChoices,
@@ -51,18 +48,21 @@ from job.training.rows import rows_fit
 from job.version import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from job.export.model import Exported
+    from job.export.reader import Reader
 
 __all__ = [
     "evaluate",
-    "export",
     "inputs_of",
     "lineage_of",
     "may_export",
     "progress_of",
-    "prove",
+    "publishable",
+    "reading",
     "retrain",
     "search",
     "sensitivity",
@@ -71,8 +71,6 @@ __all__ = [
 ]
 
 # What a model's numbers depend on, by distribution name; a GPU build is called tensorflow, a CPU build tensorflow-cpu.
-# Rows of the test split that the published file is compared on.
-_PROVED_ROWS = 256
 _VERSIONED = ("keras", "keras-tuner", "numpy", "scikit-learn", "tensorflow", "tensorflow-cpu")
 
 
@@ -199,32 +197,32 @@ def try_exports(spec: JobSpec, plan: TrialPlan, dataset: Dataset, folder: Path) 
         try_all(hypermodel, values, dataset, spec.export, folder, precision=spec.training.precision)
 
 
-def export(spec: JobSpec, trained: TrainedModel, dataset: Dataset, folder: Path) -> "Exported":
-    """Write the model to publish in the formats that the spec names; see `job.export`."""
+@contextlib.contextmanager
+def reading(folder: Path, code: OwnCode | None) -> "Iterator[Reader]":
+    """Start the process that will load what is published while there is still something else to do."""
+    from job.export.reader import open_reader  # noqa: PLC0415 - Keras is configured by now
+
+    with contextlib.ExitStack() as stack:
+        with clear_disk_errors(folder):
+            reader = stack.enter_context(open_reader(folder, code))
+        yield reader
+
+
+def publishable(
+    spec: JobSpec, trained: TrainedModel, dataset: Dataset, reader: "Reader"
+) -> "tuple[TrainedModel, Exported]":
+    """Write all files of the model, and see that they are what was trained; see `job.export`.
+
+    Returns:
+        The trained model as it was loaded from `model.keras`, which is what is scored; and the files.
+    """
+    from job.export.model import Candidate  # noqa: PLC0415 - likewise
     from job.export.stages import export_published  # noqa: PLC0415 - likewise
 
-    with clear_disk_errors(folder):
-        return export_published(trained.model, dataset, spec.export, folder, needs_code=trained.needs_code)
-
-
-def prove(plan: TrialPlan, trained: TrainedModel, dataset: Dataset, folder: Path) -> TrainedModel:
-    """Save the model to publish, and go on with what a reader would load; see `job.export.proof`.
-
-    Raises:
-        ModelCodeError: the file does not load, or answers otherwise than the model that was trained.
-    """
-    from job.export.proof import Published, prove  # noqa: PLC0415 - subprocesses and comparisons, for this stage alone
-
-    file = folder / "model.keras"
-    core = trained.model if trained.core is None else trained.core
-    rows = map_leaves(lambda leaf: np.array(leaf[:_PROVED_ROWS]), dataset.test.x)
-    objects = dict(plan.hypermodel().custom_objects())
-    with clear_disk_errors(file):
-        needs_code = prove([Published(trained.model, core, file)], dataset.preparation, rows, plan.code, folder)
-    with keras.saving.custom_object_scope(objects if needs_code else {}):
-        model = keras.saving.load_model(file, safe_mode=not needs_code)
-    get_logger().info("model proved", rows=row_count(rows), needs_code=needs_code)
-    return replace(trained, model=model, file=file, needs_code=needs_code)
+    candidate = Candidate(trained.model, trained.core, dataset.preparation)
+    with clear_disk_errors(reader.folder):
+        loaded, exported = export_published(candidate, dataset, spec.export, reader)
+    return replace(trained, model=loaded), exported
 
 
 def evaluate(plan: TrialPlan, trained: TrainedModel, dataset: Dataset) -> Evaluation:

@@ -33,8 +33,6 @@ from job.training.device import Device, prepare_process
 if TYPE_CHECKING:
     from job.artifacts import RunResults
     from job.data import Dataset, ObjectPins
-    from job.export.model import Exported
-    from job.retrain import TrainedModel
 
 
 # From a trial's start to its first epoch: workers that import TensorFlow on a busy machine take a while.
@@ -91,10 +89,13 @@ def _tune(ending: Ending, run: Run) -> None:
         searched = _search(run, plan, dataset, pins, state)
         from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured by now
 
-        with run.stage("retrain"), blaming(code):
-            trained = stages.retrain(run.spec, dataset, plan, searched.result)
-    with run.stage("prove"), blaming(code):
-        trained = stages.prove(plan, trained, dataset, run.scratch.folder)
+        with stages.reading(run.scratch.exports, code) as reader:
+            with run.stage("retrain"), blaming(code):
+                trained = stages.retrain(run.spec, dataset, plan, searched.result)
+            # Of a built-in model that is published in no other format it takes no time worth a stage.
+            stage = "export" if stages.may_export(run.spec) else "evaluate"
+            with run.stage(stage), blaming(code):
+                trained, exported = stages.publishable(run.spec, trained, dataset, reader)
     with run.stage("evaluate"), blaming(code):
         evaluation = stages.evaluate(plan, trained, dataset)
     results = artifacts.RunResults(
@@ -106,7 +107,7 @@ def _tune(ending: Ending, run: Run) -> None:
         lineage=stages.lineage_of(run.spec, run.settings, searched.device),
         started_at=run.started_at,
         sensitivity=searched.sensitivity,
-        exported=_exported(run, trained, dataset),
+        exported=exported,
     )
     _publish(ending, run, results)
 
@@ -193,15 +194,6 @@ def _prepared(run: Run, dataset: "Dataset", pins: "ObjectPins", state: RunState)
 
     state.pin_inputs(stages.inputs_of(run.spec, dataset, pins.read, device))
     return device
-
-
-def _exported(run: Run, trained: "TrainedModel", dataset: "Dataset") -> "Exported | None":
-    from job import stages  # noqa: PLC0415 - TensorFlow, which is configured by now
-
-    if not stages.may_export(run.spec):
-        return None
-    with run.stage("export"):
-        return stages.export(run.spec, trained, dataset, run.scratch.exports)
 
 
 def _attempts(run: Run, progress: Callable[[str], str]) -> Attempts:

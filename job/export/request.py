@@ -1,11 +1,18 @@
-"""What the process that converts is asked for, and what it answers: files in a folder that both know."""
+"""What the process that converts and loads is asked for, and what it answers: files in a folder that both know."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
+from job.own_code import OwnCode
 from job.records import ExportFormat, TensorSignature
+
+# What is published: `model.keras`, and whatever else.
+FileFormat: TypeAlias = Literal["keras"] | ExportFormat
+# Of every layer, the outermost first: what it is made of, in words; see `job.export.traits`.
+Traits: TypeAlias = tuple[tuple[str, dict[str, str]], ...]
 
 
 class _Message(BaseModel):
@@ -13,28 +20,39 @@ class _Message(BaseModel):
 
 
 class Task(_Message):
-    """One format: what to make it of, and what it must answer.
+    """One file: what to make it of, and what it must answer.
 
     Attributes:
-        saved_model: the name of the SavedModel's folder that it is made of.
-        expected: the name of the `.npz` file with Keras's predictions.
-        target: the name of what is made; the SavedModel's own where that is only to be checked.
+        format: of the file.
+        source: the name of the SavedModel's folder that it is made of; its own name where it is only to be loaded.
+        target: the name of the file or folder.
+        inputs, outputs: their names and dtypes.
+        rows: the name of the `.npz` file with raw rows by the inputs' places: `0`, `1`, …
+        row_count: how many of them, from the first, are predicted.
+        expected: the name of the `.npz` file with what the trained model predicts; see `job.export.comparison`.
         tolerance: see `job.records.Export`.
     """
 
-    format: ExportFormat
-    saved_model: str
-    expected: str
+    format: FileFormat
+    source: str
     target: str
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+    rows: str
+    row_count: int
+    expected: str
     tolerance: float
 
 
 class Request(_Message):
-    """All formats to make of one model, with what they have in common."""
+    """All files to make and to load.
 
-    inputs: tuple[TensorSignature, ...]
-    outputs: tuple[TensorSignature, ...]
+    Attributes:
+        code: the user's own, for those files that Keras refuses to load without it.
+    """
+
     tasks: tuple[Task, ...]
+    code: OwnCode | None = None
 
 
 class LackingOperation(_Message):
@@ -45,20 +63,27 @@ class LackingOperation(_Message):
 
 
 class Answer(_Message):
-    """What became of one format: a line of the answers' file, written as soon as it is known.
+    """What became of one file: a line of the answers' file, written as soon as it is known.
 
     Attributes:
-        problem: why it cannot be had; None where it agrees with Keras.
+        target: the task's.
+        problem: why it cannot be had; None where it agrees with the trained model.
         operations: what the format lacks, as far as the converter says it.
-        difference: how far it is from Keras's predictions; None where it was never asked.
+        difference: how far it is from the trained model's predictions; None where it was never asked.
+        tolerance: what was allowed, in the same unit; None likewise.
         runtime: what it was loaded by.
+        needs_code: whether Keras refused to load it without the user's code.
+        traits: of the loaded model, where it predicts otherwise.
     """
 
-    format: ExportFormat
+    target: str
     problem: str | None = None
     operations: tuple[LackingOperation, ...] = ()
     difference: float | None = None
+    tolerance: float | None = None
     runtime: str = ""
+    needs_code: bool = False
+    traits: Traits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +101,6 @@ class Exchange:
     def answers(self) -> Path:
         """An answer per line, as JSON."""
         return self.folder / "answers.jsonl"
-
-    @property
-    def rows(self) -> Path:
-        """Raw rows by the inputs' places: `0`, `1`, …; an `.npz` file."""
-        return self.folder / "rows.npz"
 
     @property
     def noise(self) -> Path:

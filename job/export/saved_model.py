@@ -1,6 +1,6 @@
 """A Keras model as a SavedModel whose serving signature takes raw rows by the names of the inputs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import tensorflow as tf
 from job.data.arrays import AnyArray
 from job.data.nested import Nested
 from job.export.naming import serving_names
+from job.export.predicting import predictions
 from job.records import TensorSignature
 
 # TensorFlow Serving's name of the signature that is used where none is asked for.
@@ -47,15 +48,19 @@ class ServedModel:
 
     def serve(self, rows: Mapping[str, Any]) -> dict[str, Any]:
         """Predict; rows and predictions by the names of inputs and outputs."""
-        nested = keras.tree.pack_sequence_as(_input_structure(self.model), [rows[one.name] for one in self.inputs])
-        predicted = keras.tree.flatten(self.model(nested, training=False))
+        predicted = keras.tree.flatten(self.model(self._nested(rows), training=False))
         return {one.name: value for one, value in zip(self.outputs, predicted, strict=True)}
 
     def predict(self, rows: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Predict on the processor, which is where exports are checked: a GPU may round otherwise."""
-        with tf.device("CPU:0"):
-            predicted = self.serve({name: tf.constant(values) for name, values in rows.items()})
-        return {name: np.asarray(keras.ops.convert_to_numpy(value)) for name, value in predicted.items()}
+        return self.by_name(predictions(self.model, self._nested(rows)))
+
+    def by_name(self, predicted: Sequence[AnyArray]) -> dict[str, AnyArray]:
+        """Predictions, leaf by leaf, by the names of the outputs."""
+        return {one.name: value for one, value in zip(self.outputs, predicted, strict=True)}
+
+    def _nested(self, rows: Mapping[str, Any]) -> Nested:
+        return keras.tree.pack_sequence_as(_input_structure(self.model), [rows[one.name] for one in self.inputs])
 
     def rows_by_name(self, x: Nested) -> dict[str, AnyArray]:
         """Raw rows, nested as the model's inputs, as its serving signature takes them."""
@@ -99,8 +104,8 @@ def layer_names(model: keras.Model) -> list[tuple[str, str]]:
     return [(layer.name, type(layer).__name__) for layer in layers_of(model)]
 
 
-def layers_of(model: keras.Model) -> list[keras.Layer]:
-    """Every layer, the outermost first."""
+def layers_of(model: keras.Layer) -> list[keras.Layer]:
+    """Every layer of a model or layer, the outermost first."""
     # Keras's own walk over layers of layers; `Model.layers` stops at the first.
     return list(model._flatten_layers(include_self=False))  # noqa: SLF001
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # However long a trial may take: importing TensorFlow, and compiling a large model once.
 _PATIENCE_SECONDS = 900.0
 # Rows that the published form of the model is tried on.
-_RAW_ROWS = 4
+_RAW_ROWS = 32
 # What the number is called that a `fit` of the user's own returns, as KerasTuner calls it.
 RETURNED = "default_objective"
 # Configurations that are tried besides the default values.

@@ -168,7 +168,7 @@ def test_another_prediction_is_a_refusal(tmp_path):
     exported = export_model(keras.Model(rows, Other()(rows)), ALL, np.ones((3, 2), np.float32), tmp_path)
     assert not exported.exports
     assert [one.format for one in exported.refusals] == list(ALL)
-    assert all("predictions differ from Keras's by 0.01" in one.reason for one in exported.refusals)
+    assert all("predictions differ from the trained model's by 0.01" in one.reason for one in exported.refusals)
 
 
 QUIETLY = """
