@@ -138,6 +138,11 @@ class OwnModel(TunableModel):
     declared_in_fit: tuple[Any, ...] = ()
 
     @property
+    def fit_parameters(self) -> Mapping[str, inspect.Parameter]:
+        """What a `fit` of the user's own takes after `hp` and `model`; empty where there is none."""
+        return {}
+
+    @property
     def has_own_fit(self) -> bool:
         """Whether a `fit` of the user's own trains."""
         return False

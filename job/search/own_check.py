@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from job.errors import JobError, ModelCodeError, SpecError
+from job.errors import JobError, ModelCodeError, Problem, SpecError
 from job.logs import get_logger
 from job.own_code import run_contained
 from job.search.fork_server import end_fork_server, worker_context
@@ -201,6 +201,7 @@ def check_model(report: Callable[[str], None], plan: TrialPlan, samples: Samples
     if found.problems:
         raise SpecError(found.problems)
     _require_a_plan(plan, found.space)
+    _require_a_used_batch_size(plan, model_code, {entry.name for entry in (*hp.space, *model_code.declared_in_fit)})
     cores = [tried.model, *trying.drawn(found.space)]
     return CheckedModel(
         space=found.space.get_config(),
@@ -348,6 +349,15 @@ def _is_plain(model: "keras.Model") -> bool:
 
     steps = {getattr(kind, "train_step") for kind in (keras.Model, keras.Sequential)}  # noqa: B009 - of a class
     return type(model).train_step in steps
+
+
+def _require_a_used_batch_size(plan: TrialPlan, code: "OwnModel", declared: set[str]) -> None:
+    """Refuse a size of a batch that only the spec names, and that a `fit` of the user's own would never hear of."""
+    from job.models.own_space import BATCH_SIZE  # noqa: PLC0415 - see check_model
+
+    if code.has_own_fit and BATCH_SIZE in plan.spec.space and BATCH_SIZE not in {*declared, *code.fit_parameters}:
+        message = "the model's own fit neither declares it nor names it among its parameters: it would have no effect"
+        raise SpecError([Problem(f"space.{BATCH_SIZE}", message)])
 
 
 def _require_a_plan(plan: TrialPlan, space: "keras_tuner.HyperParameters") -> None:

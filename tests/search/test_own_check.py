@@ -264,7 +264,7 @@ def test_a_training_loop_of_ones_own_gets_arrays(check):
             return build_model(hp)
 
         def fit(self, hp, model, x, y, validation_data, callbacks=None, **kwargs):
-            assert len(x) == len(y) == 32, len(y)
+            assert len(x) == len(y) == 33, len(y)
             assert len(validation_data) == 2
             return {"loss": model.train_on_batch(x, y, return_dict=True)["loss"], "own": 3.0}
     """
