@@ -1,5 +1,7 @@
 """Which engine trains a model, the fall-back to `model.fit`, and rows that stay where they are."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from structlog.testing import capture_logs
 from job.training import engine as engine_module
 from job.training.engine import EngineChoice, choose_engine, computing_in, open_engine
 from job.training.epochs import CompiledEpochs, epoch_order
-from job.training.fit import FitEpochs, OwnFit
+from job.training.fit import FitEpochs
+from job.training.own_fit import OwnFit, Stretch
 from job.training.rows import DeviceRows
 from job.training.stream import StreamedEpochs
 
@@ -124,23 +127,26 @@ def test_rows_that_do_not_fit_stay_in_their_file(arrays, tmp_path):
     assert engine.validate() == pytest.approx(loop.validate(), rel=1e-5)
 
 
-def test_a_fit_of_the_hypermodels_own_is_called_every_epoch(arrays):
-    """The override gets each epoch's batches in order, and what it returns is the epoch's metrics."""
+def test_a_fit_of_the_hypermodels_own_is_called_once_for_a_stretch(arrays):
+    """The override gets arrays, and which epochs it is to train; what it reports of each is handed on."""
     calls = []
 
     def own_fit(model):
-        def fit(batches, **arguments):
-            calls.append((len(batches), arguments))
-            return model.fit(batches, shuffle=False, **arguments)
+        def fit(x, y, **arguments):
+            calls.append((len(x), len(y), arguments["initial_epoch"], arguments["epochs"]))
+            return model.fit(x, y, shuffle=False, **arguments)
 
-        return OwnFit(fit, frozenset({"batches", "arguments"}))
+        return OwnFit(fit, inspect.signature(fit).parameters)
 
     rows = DeviceRows.place(*arrays)
     engine = open_engine(model_of, rows, None, 16, own_fit=own_fit)
-    plain = FitEpochs(model_of(), rows, None, 16)
-    order = epoch_order(0, 0, ROWS)
-    assert engine.train(order) == plain.train(order)
-    assert calls == [(3, {"epochs": 1, "verbose": 0, "callbacks": []})]
+    told = []
+    result = engine.train_stretch(Stretch(seed=0, first=1, last=3, after_epoch=told.append))
+    history = model_of().fit(*arrays, shuffle=False, epochs=2, verbose=0).history
+    assert calls == [(ROWS, ROWS, 1, 3)]
+    assert result.reported == len(told) == len(result.logs) == 2
+    assert [logs["loss"] for logs in told] == pytest.approx(history["loss"], rel=1e-5)
+    assert result.number is None
 
 
 def test_only_always_compiles_with_fit(arrays):
