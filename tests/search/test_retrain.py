@@ -155,9 +155,9 @@ def test_the_best_candidate_by_validation_is_published(retraining, searched, dat
     scores = [candidate.description.validation_score for candidate in candidates]
     for candidate, score in zip(candidates, scores, strict=True):
         published = publishable_model(candidate.core, dataset.preparation)
-        assert validation_loss(TrainedModel(published, candidate.description), dataset) == pytest.approx(
-            score, rel=1e-5
-        )
+        assert validation_loss(
+            TrainedModel(published, candidate.description, candidate.core), dataset
+        ) == pytest.approx(score, rel=1e-5)
     trained = retraining.run()
     expected = candidates[scores.index(min(scores))].description
     assert trained.description == expected
