@@ -62,7 +62,7 @@ class CheckedModel:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """A few validation rows as they are in the source, and how rows are prepared."""
+    """A few rows as they are in the source, and how rows are prepared."""
 
     preparation: "Preparation"
     raw: "Nested"
@@ -72,7 +72,9 @@ class Samples:
         """Of a data set; its test rows are not looked at."""
         from job.data.nested import map_leaves  # noqa: PLC0415 - with it comes NumPy
 
-        return cls(dataset.preparation, map_leaves(lambda leaf: leaf[:_RAW_ROWS].copy(), dataset.validation.x))
+        # With folds there is no validation split.
+        rows = dataset.validation if dataset.validation.rows else dataset.train
+        return cls(dataset.preparation, map_leaves(lambda leaf: leaf[:_RAW_ROWS].copy(), rows.x))
 
 
 def checked_plan(plan: TrialPlan, dataset: "Dataset") -> "tuple[TrialPlan, Dataset]":
