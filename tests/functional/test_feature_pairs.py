@@ -102,20 +102,21 @@ def predicted(run: Path, manifest: dict[str, Any], source: Source) -> list[np.nd
 
     saved_model = run / "model" / "saved_model"
     rows = source.x_test
-    if manifest.get("needs_code"):
-        assert saved_model.is_dir()
+    if manifest["needs_code"]:
+        (export,) = (one for one in manifest["exports"] if one["format"] == "saved_model")
         served = tf.saved_model.load(str(saved_model)).signatures["serving_default"]
-        names = [one["name"] for one in manifest["signature"]["inputs"]]
-        given = rows if isinstance(rows, dict) else dict.fromkeys(names, rows)
-        dtypes = {one["name"]: one["dtype"] for one in manifest["signature"]["inputs"]}
-        tensors = {name: tf.constant(np.asarray(value).astype(_numpy(dtypes[name]))) for name, value in given.items()}
-        answers = served(**tensors)
-        return [answers[one["name"]].numpy() for one in manifest["signature"]["outputs"]]
+        given = rows if isinstance(rows, dict) else {one["name"]: rows for one in export["inputs"]}
+        answers = served(**{one["name"]: _as_input(given[one["name"]], one) for one in export["inputs"]})
+        return [answers[one["name"]].numpy() for one in export["outputs"]]
     assert "model" not in sys.modules
     model = keras.saving.load_model(run / "model" / "model.keras", safe_mode=True)
     as_tensors = keras.tree.map_structure(lambda leaf: tf.constant(leaf) if leaf.dtype.kind in "US" else leaf, rows)
     return [np.asarray(one) for one in keras.tree.flatten(model.predict(as_tensors, verbose=0))]
 
 
-def _numpy(dtype: str) -> str:
-    return "object" if dtype == "string" else dtype
+def _as_input(values: np.ndarray, signature: dict[str, Any]) -> Any:
+    """A tensor for one input of a SavedModel."""
+    import tensorflow as tf  # noqa: PLC0415 - see `predicted`
+
+    shaped = values.reshape(len(values), *signature["shape"][1:])
+    return tf.constant(shaped if signature["dtype"] == "string" else shaped.astype(signature["dtype"]))
