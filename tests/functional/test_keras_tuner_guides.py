@@ -284,7 +284,7 @@ def test_trials_that_fail_are_tolerated(tuned, error, attempts):
     done = tuned(
         NUMBERS,
         TOO_LARGE.format(error=error),
-        search={"algorithm": "grid", "objective": "val_loss", "max_epochs": 1},
+        search={"algorithm": "grid", "objective": "val_loss", "max_epochs": 1, "max_trials": 12},
         limits={"max_concurrent_trials": 1, "max_retries_per_trial": 2, "max_consecutive_failed_trials": 12},
     )
     assert done.code == 0, done.said
@@ -299,7 +299,7 @@ def test_a_fatal_error_ends_the_search(tuned):
     done = tuned(
         NUMBERS,
         TOO_LARGE.format(error="keras_tuner.errors.FatalError"),
-        search={"algorithm": "grid", "objective": "val_loss", "max_epochs": 1},
+        search={"algorithm": "grid", "objective": "val_loss", "max_epochs": 1, "max_trials": 12},
     )
     assert done.code == 11
     assert "Model too large! It has" in done.said
