@@ -48,12 +48,9 @@ from job.training.rows import rows_fit
 from job.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
     from job.export.model import Exported
-    from job.export.reader import Reader
 
 __all__ = [
     "evaluate",
@@ -62,7 +59,6 @@ __all__ = [
     "may_export",
     "progress_of",
     "publishable",
-    "reading",
     "retrain",
     "search",
     "sensitivity",
@@ -197,30 +193,20 @@ def try_exports(spec: JobSpec, plan: TrialPlan, dataset: Dataset, folder: Path) 
         try_all(hypermodel, values, dataset, spec.export, folder, precision=spec.training.precision)
 
 
-@contextlib.contextmanager
-def reading(folder: Path, code: OwnCode | None) -> "Iterator[Reader]":
-    """Start the process that will load what is published while there is still something else to do."""
-    from job.export.reader import open_reader  # noqa: PLC0415 - Keras is configured by now
-
-    with contextlib.ExitStack() as stack:
-        with clear_disk_errors(folder):
-            reader = stack.enter_context(open_reader(folder, code))
-        yield reader
-
-
 def publishable(
-    spec: JobSpec, trained: TrainedModel, dataset: Dataset, reader: "Reader"
+    spec: JobSpec, trained: TrainedModel, dataset: Dataset, folder: Path, code: OwnCode | None
 ) -> "tuple[TrainedModel, Exported]":
-    """Write all files of the model, and see that they are what was trained; see `job.export`.
+    """Write all files of the model into a folder, and see that they are what was trained; see `job.export`.
 
     Returns:
         The trained model as it was loaded from `model.keras`, which is what is scored; and the files.
     """
-    from job.export.model import Candidate  # noqa: PLC0415 - likewise
+    from job.export.model import Candidate  # noqa: PLC0415 - Keras is configured by now
+    from job.export.reader import open_reader  # noqa: PLC0415 - likewise
     from job.export.stages import export_published  # noqa: PLC0415 - likewise
 
     candidate = Candidate(trained.model, trained.core, dataset.preparation)
-    with clear_disk_errors(reader.folder):
+    with clear_disk_errors(folder), open_reader(folder, code) as reader:
         loaded, exported = export_published(candidate, dataset, spec.export, reader)
     return replace(trained, model=loaded), exported
 

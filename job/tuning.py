@@ -22,13 +22,13 @@ from job.run_choice import remove_checkpoints
 from job.run_state import RunState
 from job.run_uploads import RunUploads
 from job.search.executors import open_executor
-from job.search.fork_server import worker_context
 from job.search.own_check import checked_plan
 from job.search.trial_plan import TrialPlan, trial_plan
 from job.session import Run, require_disk
 from job.spec.objectives import leaning_task
 from job.termination import Ending
 from job.training.device import Device, prepare_process
+from job.training.fork_server import fork_server_ended, worker_context
 
 if TYPE_CHECKING:
     from job.artifacts import RunResults
@@ -79,7 +79,7 @@ def _tune(ending: Ending, run: Run) -> None:
         run.spec.storage.outage_patience.total_seconds(), anew=not run.scratch.follows(run.lease.token)
     )
     plan = trial_plan(run.spec, dataset, run.scratch.folder, code)
-    with uploads.copies:
+    with uploads.copies, fork_server_ended():
         if code is not None:
             with run.stage("check"):
                 # Workers are forked from it later; it imports TensorFlow while this process does.
@@ -89,13 +89,14 @@ def _tune(ending: Ending, run: Run) -> None:
         searched = _search(run, plan, dataset, pins, state)
         from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured by now
 
-        with stages.reading(run.scratch.exports, code) as reader:
-            with run.stage("retrain"), blaming(code):
-                trained = stages.retrain(run.spec, dataset, plan, searched.result)
-            # Of a built-in model that is published in no other format it takes no time worth a stage.
-            stage = "export" if stages.may_export(run.spec) else "evaluate"
-            with run.stage(stage), blaming(code):
-                trained, exported = stages.publishable(run.spec, trained, dataset, reader)
+        # Where trials ran in this process it imports TensorFlow meanwhile; what is published is loaded by its child.
+        worker_context()
+        with run.stage("retrain"), blaming(code):
+            trained = stages.retrain(run.spec, dataset, plan, searched.result)
+        # Of a built-in model that is published in no other format it takes no time worth a stage.
+        stage = "export" if stages.may_export(run.spec) else "evaluate"
+        with run.stage(stage), blaming(code):
+            trained, exported = stages.publishable(run.spec, trained, dataset, run.scratch.exports, code)
     with run.stage("evaluate"), blaming(code):
         evaluation = stages.evaluate(plan, trained, dataset)
     results = artifacts.RunResults(

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from job.data.arrays import AnyArray, Selection, SourceArray, chunks, fingerprint, write_array, write_selections
+from job.data.arrays import AnyArray, SourceArray, fingerprint
 from job.data.as_is import AsIs, InputSpec, is_wide
 from job.data.dataset import Dataset, Split
 from job.data.folds import FoldFile, Folds, random_folds, stratified_folds, write_folds
@@ -17,6 +17,7 @@ from job.data.inputs import check_alike
 from job.data.labels import class_codes, read_labels
 from job.data.nested import Nested, leaves, map_leaves
 from job.data.own_arrays import OwnPart
+from job.data.own_files import OwnRows, mapped, prepare_files, write_split
 from job.data.preparation import Origin, Preparation, layout_notes, pixel_hint
 from job.data.row_files import RowFiles
 from job.data.source_rows import LabelledRows, Sources
@@ -65,25 +66,6 @@ def _is_plain_target(y: Nested, spec: DataSpec) -> bool:
     if not isinstance(y, SourceArray):
         return False
     return y.values.size == len(y.values) or (spec.task == "classification" and y.values.ndim == _MATRIX)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Rows on their way into a split: which of a part's.
-
-    Attributes:
-        y: targets as the model gets them.
-        codes: their class numbers, shape (rows,); None unless the task is a classification.
-    """
-
-    part: OwnPart
-    y: Nested
-    codes: NDArray[np.int64] | None
-    chosen: NDArray[np.int64] | None = None
-
-    @property
-    def count(self) -> int:
-        return len(next(leaves(self.part.x)).values) if self.chosen is None else len(self.chosen)
 
 
 def own_parts(sources: Sources) -> dict[str, OwnPart]:
@@ -137,20 +119,20 @@ def nested_dataset(  # noqa: PLR0913 - what a data set is made of
             rows["train"], rows[name] = _draw(rows["train"], name, fraction, seed, stratified=stratified)
     source = redact_text(spec.source)
     digest = fingerprint(_named(parts))
-    both = _write(folder, "train_and_validation", rows["train"], rows["validation"])
-    test = _write(folder, "test", rows["test"])
+    both = write_split(folder, "train_and_validation", rows["train"], rows["validation"])
+    test = write_split(folder, "test", rows["test"])
     train_rows = both.split.rows if spec.folds is not None else rows["train"].count
     if target.task == "regression":
         target = with_scale(target, both.split.y[:train_rows].reshape(-1))
     for _, array in _named_sources(parts):
         array.path.unlink()
     preparation, reasons = _preparation(spec, both.split.x, train_rows, origin)
-    prepared_files = _prepare(folder, both, preparation)
+    prepared_files = prepare_files(folder, both, preparation)
     return Dataset(
         train_and_validation=both.split,
         test=test.split,
         train_rows=train_rows,
-        prepared=map_leaves(_map, prepared_files),
+        prepared=map_leaves(mapped, prepared_files),
         files=RowFiles(
             x=prepared_files,
             y=both.y_files,
@@ -179,7 +161,7 @@ def _write_folds(spec: DataSpec, rows: Split, target: Target, seed: int, folder:
 
 def _encode(
     parts: Mapping[str, OwnPart], spec: DataSpec, *, own_model: bool, leaning: Task | None
-) -> tuple[Target, dict[str, _Rows], tuple[str, ...]]:
+) -> tuple[Target, dict[str, OwnRows], tuple[str, ...]]:
     """The target, each part's rows with targets as a model gets them, and notes."""
     if not all(_is_plain_target(part.y, spec) for part in parts.values()):
         if spec.task != "auto":
@@ -187,7 +169,7 @@ def _encode(
                 f"data.task is {spec.task}, which needs one target per row; {redact_text(spec.source)} gives others",
                 advice="Leave data.task out: the model knows what to learn.",
             )
-        rows = {name: _Rows(part, map_leaves(_as_given, part.y), None) for name, part in parts.items()}
+        rows = {name: OwnRows(part, map_leaves(_as_given, part.y), None) for name, part in parts.items()}
         return Target("custom"), rows, ()
     others = [name for name in parts if name != "train"]
     train = parts["train"].y
@@ -196,7 +178,7 @@ def _encode(
     is_class = encoded.target.task == "classification"
     is_encoded = not own_model or train.values.dtype.kind in "SU"
     rows = {
-        name: _Rows(part, by_part[name] if is_encoded else _as_given(part.y), by_part[name] if is_class else None)
+        name: OwnRows(part, by_part[name] if is_encoded else _as_given(part.y), by_part[name] if is_class else None)
         for name, part in parts.items()
     }
     target = encoded.target
@@ -226,7 +208,7 @@ def _structure(tree: Nested) -> Nested:
     return map_leaves(lambda _: "array", tree)
 
 
-def _draw(rows: _Rows, name: str, fraction: float, seed: int, *, stratified: bool) -> tuple[_Rows, _Rows]:
+def _draw(rows: OwnRows, name: str, fraction: float, seed: int, *, stratified: bool) -> tuple[OwnRows, OwnRows]:
     try:
         if stratified and rows.codes is not None:
             draw = draw_stratified(rows.codes, fraction, seed=seed, purpose=name)
@@ -240,8 +222,8 @@ def _draw(rows: _Rows, name: str, fraction: float, seed: int, *, stratified: boo
     return _chosen(rows, draw.kept), _chosen(rows, draw.drawn)
 
 
-def _chosen(rows: _Rows, chosen: NDArray[np.int64]) -> _Rows:
-    return _Rows(
+def _chosen(rows: OwnRows, chosen: NDArray[np.int64]) -> OwnRows:
+    return OwnRows(
         rows.part,
         map_leaves(lambda leaf: leaf[chosen], rows.y),
         None if rows.codes is None else rows.codes[chosen],
@@ -258,60 +240,6 @@ def _named_sources(parts: Mapping[str, OwnPart]) -> Iterator[tuple[str, SourceAr
 def _named(parts: Mapping[str, OwnPart]) -> Iterator[tuple[str, AnyArray]]:
     for name, leaf in _named_sources(parts):
         yield name, leaf.values
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _WrittenSplit:
-    split: Split
-    x_files: Nested
-    y_files: Nested
-    weight_file: Path | None
-
-
-def _write(folder: Path, name: str, *rows: _Rows) -> _WrittenSplit:
-    """One file for every array, with the rows of one split after those of the other."""
-    first = rows[0]
-    x_files = _files(folder, f"x_{name}", first.part.x)
-    y_files = _files(folder, f"y_{name}", first.y)
-    for path, arrays in _together(x_files, [one.part.x for one in rows]):
-        selections = [Selection(array, one.chosen) for array, one in zip(arrays, rows, strict=True)]
-        dtypes = [array.values.dtype for array in arrays]
-        write_selections(path, np.result_type(*dtypes) if dtypes[0].kind == "U" else dtypes[0], *selections)
-    for path, arrays in _together(y_files, [one.y for one in rows]):
-        whole = np.concatenate(arrays)
-        write_array(path, whole.dtype, whole.shape, chunks(whole))
-    weight_file = _write_weights(folder / f"weight_{name}.npy", rows)
-    weight = None if weight_file is None else _map(weight_file)
-    split = Split(map_leaves(_map, x_files), map_leaves(_map, y_files), weight)
-    return _WrittenSplit(split, x_files, y_files, weight_file)
-
-
-def _write_weights(path: Path, rows: tuple[_Rows, ...]) -> Path | None:
-    """What each row counts, 1 where its part does not say; None where no part says it."""
-    if all(one.part.sample_weight is None for one in rows):
-        return None
-    weights = []
-    for one in rows:
-        given = one.part.sample_weight
-        whole = np.ones(one.count, np.float32) if given is None else given.values.reshape(-1).astype(np.float32)
-        weights.append(whole if given is None or one.chosen is None else whole[one.chosen])
-    together = np.concatenate(weights)
-    write_array(path, together.dtype, together.shape, [together])
-    return path
-
-
-def _files(folder: Path, name: str, tree: Nested) -> Nested:
-    numbers = iter(range(sum(1 for _ in leaves(tree))))
-    return map_leaves(lambda _: folder / f"{name}_{next(numbers)}.npy", tree)
-
-
-def _together(files: Nested, trees: list[Nested]) -> Iterator[tuple[Path, tuple[Any, ...]]]:
-    yield from zip(leaves(files), zip(*(leaves(tree) for tree in trees), strict=True), strict=True)
-
-
-def _map(path: Path) -> AnyArray:
-    array: AnyArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
 
 
 def _preparation(spec: DataSpec, x: Nested, train_rows: int, origin: Origin) -> tuple[Preparation, tuple[str, ...]]:
@@ -354,20 +282,3 @@ def _unique_names() -> Callable[[str], str]:
         return candidate
 
     return unique
-
-
-def _prepare(folder: Path, both: _WrittenSplit, preparation: Preparation) -> Nested:
-    """The files of the prepared rows; what preparation leaves alone stays where it is."""
-    if preparation.is_identity:
-        return both.x_files
-    numbers = iter(range(sum(1 for _ in leaves(both.x_files))))
-
-    def prepared(path: Path) -> Path:
-        number, raw = next(numbers), _map(path)
-        if isinstance(preparation, AsIs) and not is_wide(raw):
-            return path
-        copy = folder / f"prepared_train_and_validation_{number}.npy"
-        write_array(copy, np.dtype(np.float32), raw.shape, (preparation.prepare(piece) for piece in chunks(raw)))
-        return copy
-
-    return map_leaves(prepared, both.x_files)

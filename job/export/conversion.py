@@ -1,52 +1,75 @@
-"""The process that converts, loads and compares: `python -m job.export.conversion FOLDER`. See `job.export.request`.
+"""What the process does that converts, loads and compares; see `job.export.reader`.
 
-It prints whatever its libraries print, imports what they import, and may be aborted by them: each answer is written as
+It prints whatever its libraries print, imports what they import, and may be aborted by them: each answer is sent as
 soon as it is known, so that the file at fault is the first one without.
 """
 
 import functools
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from job.child_process import end_with_parent
+from job.child_process import end_with_forking_parent
 from job.data.arrays import AnyArray
 from job.export.comparison import SEED, Expected, UnlikeError, compare
 from job.export.formats import FORMATS, CannotHoldError, Format
-from job.export.request import Answer, Exchange, Request, Task
+from job.export.reloading import load_published
+from job.export.request import Answer, Request, Task
+from job.export.saved_model import ServedModel
+from job.export.traits import traits_of
 from job.own_code import OwnCode, describe
+from job.training.fork_server import OWN_PATH
 
 _LONGEST = 600
 
 
-def main(folder: Path) -> None:
-    """Do all tasks of the request in a folder, once there is one."""
-    begun = end_with_parent()
-    # While whoever asks is still busy with what is to be loaded.
-    import tensorflow  # noqa: ICN001, F401, PLC0415 - imported, not used
+def answer_request(connection: Connection, folder: Path, noise: Path) -> None:
+    """Take one request, and send an answer for every task; run in a process of its own, which is good for nothing else.
 
-    begun.wait()
-    exchange = Exchange(folder)
-    request = Request.model_validate_json(exchange.request.read_bytes())
-    # Those that are to do without Keras first. Of Keras's own those that need the user's code come after all others:
-    # what a module registers when it is imported is there for every file that is loaded later.
+    Args:
+        connection: to whoever asks.
+        folder: holds the files.
+        noise: the file for all that libraries print.
+    """
+    end_with_forking_parent()
+    _stand_apart(noise)
+    try:
+        request: Request = connection.recv()
+    except EOFError:
+        return
+    for answer in _answers(request, folder):
+        connection.send(answer)
+
+
+def _stand_apart(noise: Path) -> None:
+    """Be like a reader's own process: nothing of the working directory is at hand; and compute on the processor."""
+    written = os.open(noise, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(written, 1)
+    os.dup2(written, 2)
+    os.close(written)
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    sys.path[:] = OWN_PATH
+
+
+def _answers(request: Request, folder: Path) -> Iterator[Answer]:
+    """Each as soon as it is known.
+
+    Files of Keras's own that need the user's code come after all others: what a module registers when it is imported
+    is there for every file that is loaded later.
+    """
     for task in request.tasks:
         if task.format != "keras":
-            _write(exchange, _answer(task, FORMATS[task.format], folder))
+            yield _answer(task, FORMATS[task.format], folder)
     unanswered = [task for task in request.tasks if task.format == "keras"]
     for code in (None,) if request.code is None else (None, request.code):
         answers = [_answer_of_keras(task, folder, code) for task in unanswered]
-        for answer in answers:
-            if answer.runtime or code is request.code:
-                _write(exchange, answer)
+        yield from (answer for answer in answers if answer.runtime or code is request.code)
         unanswered = [task for task, answer in zip(unanswered, answers, strict=True) if not answer.runtime]
-
-
-def _write(exchange: Exchange, answer: Answer) -> None:
-    with exchange.answers.open("a", encoding="utf-8") as file:
-        file.write(answer.model_dump_json() + "\n")
 
 
 def _answer(task: Task, way: Format, folder: Path) -> Answer:
@@ -62,12 +85,6 @@ def _answer(task: Task, way: Format, folder: Path) -> Answer:
 
 
 def _answer_of_keras(task: Task, folder: Path, code: OwnCode | None) -> Answer:
-    import keras  # noqa: PLC0415 - which other formats must do without
-
-    from job.export.reloading import load_published  # noqa: PLC0415 - likewise
-    from job.export.saved_model import ServedModel  # noqa: PLC0415 - likewise
-    from job.export.traits import traits_of  # noqa: PLC0415 - likewise
-
     try:
         model = load_published(folder / task.target, code)
     except Exception as error:  # noqa: BLE001 - the user's code may raise anything
@@ -109,7 +126,3 @@ def _compared(
         problem = f"it predicts other than the trained model: {error}"
         return Answer(target=task.target, problem=problem, runtime=runtime)
     return Answer(target=task.target, problem=problem, difference=difference, tolerance=tolerance, runtime=runtime)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -1,8 +1,6 @@
 """That what is published is what was trained: files are loaded in a process of their own, and predict alike."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,7 +9,7 @@ from job.data import Preparation
 from job.data.nested import Nested
 from job.errors import ModelCodeError
 from job.export.model import Candidate, load_all
-from job.export.reader import open_reader
+from job.export.reader import Reader
 from job.export.request import Answer
 from job.export.traits import differences
 from job.models import needs_code, publishable_model
@@ -27,7 +25,7 @@ def require_faithful(
     cores: Sequence[keras.Model],
     preparation: Preparation,
     raw_rows: Nested,
-    code: OwnCode | None,
+    reader: Reader,
     custom_objects: Mapping[str, Any],
 ) -> bool:
     """Publish each model, load all of them in one process of its own, and compare what they predict.
@@ -36,8 +34,8 @@ def require_faithful(
         cores: trained, on prepared rows; best with hyperparameters that are not the defaults.
         preparation: what training did to raw rows.
         raw_rows: a few, as they are in the source.
-        code: the user's own.
-        custom_objects: its classes and functions by name.
+        reader: loads them; it has not been asked yet.
+        custom_objects: the user's classes and functions by name.
 
     Returns:
         Whether any of the published files loads only with the user's code.
@@ -46,10 +44,9 @@ def require_faithful(
         ModelCodeError: a model cannot be published, or a file does not load or predicts otherwise; names what differs.
     """
     candidates = [Candidate(publishable_model(core, preparation, custom_objects), core, preparation) for core in cores]
-    with tempfile.TemporaryDirectory() as folder, open_reader(Path(folder) / "models", code) as reader:
-        answers = load_all([(one, raw_rows) for one in candidates], reader)
-        for candidate, answer in zip(candidates, answers, strict=True):
-            require_alike(candidate, answer, code)
+    answers = load_all([(one, raw_rows) for one in candidates], reader)
+    for candidate, answer in zip(candidates, answers, strict=True):
+        require_alike(candidate, answer, reader.code)
     return any(answer.needs_code or needs_code(one.model) for one, answer in zip(candidates, answers, strict=True))
 
 

@@ -1,7 +1,5 @@
-"""What the process that converts and loads is asked for, and what it answers: files in a folder that both know."""
+"""What the process that converts and loads is asked for, and what it answers; the files are in a folder of both."""
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
@@ -63,7 +61,7 @@ class LackingOperation(_Message):
 
 
 class Answer(_Message):
-    """What became of one file: a line of the answers' file, written as soon as it is known.
+    """What became of one file; sent as soon as it is known.
 
     Attributes:
         target: the task's.
@@ -84,25 +82,3 @@ class Answer(_Message):
     runtime: str = ""
     needs_code: bool = False
     traits: Traits | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """The folder through which a request and its answers go."""
-
-    folder: Path
-
-    @property
-    def request(self) -> Path:
-        """The request, as JSON."""
-        return self.folder / "request.json"
-
-    @property
-    def answers(self) -> Path:
-        """An answer per line, as JSON."""
-        return self.folder / "answers.jsonl"
-
-    @property
-    def noise(self) -> Path:
-        """What the process and its libraries print."""
-        return self.folder / "output.txt"

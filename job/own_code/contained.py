@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import multiprocessing
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from job.child_process import end_with_forking_parent
 from job.errors import JobError
 from job.logs import PrintedLines, bind, configure_worker, log_forwarded
 from job.own_code.own_code import OwnCode, code_error
@@ -112,9 +112,7 @@ def _contained(
     # The driver decides what becomes of this process, and takes it along when it dies.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+    end_with_forking_parent()
     sending = threading.Lock()
 
     def send(kind: str, content: object) -> None:
@@ -137,8 +135,3 @@ def _contained(
     # Threads that the user's code has left would keep the process alive.
     answers.close()
     os._exit(0)
-
-
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)

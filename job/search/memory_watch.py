@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from job.logs import get_logger
 from job.resources import held_memory, private_memory
-from job.search.fork_server import fork_server_pid
+from job.training.fork_server import fork_server_pid
 
 _SECONDS = 0.5
 _SHARE = 0.92

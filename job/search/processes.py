@@ -24,8 +24,8 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from job.logs import get_logger, log_forwarded
 from job.records import FailureKind, TrialRecord, TrialRequest, lost_trial
-from job.search.fork_server import end_fork_server, worker_context
 from job.search.worker import WorkerAnswer, WorkerSetting, run_in_worker, start_worker, warm_up
+from job.training.fork_server import worker_context
 
 # A record may overtake its trial's last events, which take another pipe; that long it waits for them.
 _EVENTS_SECONDS = 2.0
@@ -250,7 +250,6 @@ class ProcessExecutor:
             thread.start()
         for thread in threads:
             thread.join()
-        end_fork_server()
 
 
 def _lineage(request: TrialRequest) -> tuple[int, int, int]:

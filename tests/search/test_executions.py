@@ -58,6 +58,7 @@ def folded(single, rows):
         validation=placed,
         executions=2,
         folds=stratified_folds(np.asarray(rows[1]), FOLDS, seed=0),
+        kept=KeptEngines(),
     )
 
 
@@ -147,7 +148,7 @@ def test_rows_by_number_are_the_same_as_copies(folded, rows, monkeypatch, fits):
     if fits:
         choice = engine.EngineChoice("fit", "the test wants it")
         monkeypatch.setattr(engine, "choose_engine", lambda *_, **__: choice)
-    wanted = replace(folded, executions=1)
+    wanted = replace(folded, executions=1, kept=None)
     with capture_logs() as events:
         record = run(request("by-number"), wanted)
     assert {e["engine"] for e in events if e["event"] == "engine chosen"} <= {"fit" if fits else "loop"}
@@ -168,10 +169,10 @@ def test_folds_share_compiled_epochs(folded, monkeypatch):
     made = []
     original = engine.CompiledEpochs
     monkeypatch.setattr(engine, "CompiledEpochs", lambda *args: made.append(args) or original(*args))
-    apart = run(request("apart"), folded)
+    apart = run(request("apart"), replace(folded, kept=None))
     assert len(made) == len(PLACES)
     made.clear()
-    shared = run(request("shared"), replace(folded, kept=KeptEngines()))
+    shared = run(request("shared"), folded)
     sizes = {(len(folded.folds.train(fold)), len(folded.folds.validation(fold))) for fold in range(FOLDS)}
     assert len(made) == len(sizes) < len(PLACES)
     assert shared.executions == apart.executions
@@ -230,7 +231,7 @@ def test_a_failed_training_fails_the_trial(folded):
 def test_class_weights_do_not_weigh_what_is_scored_on(folded, rows):
     """Folds are trained on weighted rows and scored on the same ones, where classes count alike."""
     weighted = DeviceRows.place(*rows, class_weight={0: 5.0, 1: 0.1})
-    apart = replace(folded, executions=1, train=weighted, validation=weighted.with_weights(None))
+    apart = replace(folded, executions=1, kept=None, train=weighted, validation=weighted.with_weights(None))
     both = replace(apart, validation=weighted)
     scored, wrongly = run(request("scored"), apart), run(request("wrongly"), both)
     losses = [

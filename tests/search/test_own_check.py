@@ -8,11 +8,13 @@ import pytest
 
 from job.data import ObjectPins, load_dataset
 from job.errors import ModelCodeError, SpecError
+from job.export.reader import open_reader
 from job.own_code import CodeSource, fetch_code, run_contained
-from job.search.fork_server import end_fork_server, worker_context
-from job.search.own_check import Samples, check_model
+from job.search.checked_model import Samples
+from job.search.own_trying import check_model
 from job.search.trial_plan import trial_plan
 from job.spec import JobSpec
+from job.training.fork_server import end_fork_server, worker_context
 
 GOOD = """\
     import keras
@@ -51,7 +53,8 @@ def check(processes, digits, tmp_path, monkeypatch):
         code = fetch_code(CodeSource.of(spec.model), tmp_path / "code", ObjectPins())
         plan = trial_plan(spec, dataset, tmp_path, code)
         samples = Samples.of(dataset)
-        return run_contained(processes, code, check_model, plan, samples, patience=patience)
+        with open_reader(tmp_path / "models", code) as reader:
+            return run_contained(processes, code, check_model, plan, samples, reader, patience=patience)
 
     return run
 

@@ -15,11 +15,11 @@ import pytest
 from job import stages
 from job.records import TrialRequest
 from job.search.executors import open_executor
-from job.search.fork_server import fork_server_pid
 from job.search.memory_watch import MemoryWatch
 from job.search.trial_plan import trial_plan
 from job.spec import JobSpec
 from job.training.checkpoint import last_checkpoint, read_state
+from job.training.fork_server import end_fork_server, fork_server_pid
 
 SPEC = {
     "space": {"units": [8, 16, 32], "learning_rate": [0.1, 0.01, 0.001], "dropout": [0.0, 0.3]},
@@ -160,7 +160,7 @@ def test_events_of_workers_arrive_with_their_fields(plan, caplog):
 
 
 def test_the_fork_server_has_one_thread(plan):
-    """What workers are forked from has no thread that could hold a lock meanwhile, and ends with the search."""
+    """What workers are forked from has no thread that could hold a lock meanwhile, and ends when it is told to."""
     made = plan()
     with open_executor(made.spec, made, log_fields={}) as executor:
         executor.submit(request())
@@ -169,6 +169,7 @@ def test_the_fork_server_has_one_thread(plan):
         assert server.num_threads() == 1
         # It has imported what workers need.
         assert server.memory_info().rss > 200 * 2**20
+    end_fork_server()
     assert not server.is_running()
 
 

@@ -6,10 +6,10 @@ import pytest
 from job.data import ObjectPins, load_dataset
 from job.errors import ModelCodeError
 from job.own_code import CodeSource, fetch_code
-from job.search.fork_server import end_fork_server
 from job.search.own_check import checked_plan
 from job.search.trial_plan import trial_plan
 from job.spec import JobSpec
+from job.training.fork_server import end_fork_server
 
 MODEL = """\
 import keras

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from job.data.pins import ObjectPins
 from job.data.source_files import source_files
 from job.data.tables.column_types import decide_columns
-from job.data.tables.columns import roles_of
+from job.data.tables.columns import TextForm, roles_of
 from job.data.tables.indexes import without_indexes
 from job.data.tables.reading import CsvForm, TableFiles
-from job.data.tables.text_forms import TextForm, likeness_of
+from job.data.tables.text_forms import likeness_of
 from job.data.tables.values import numbers_of
 from job.errors import DataError
 from job.spec import DataSpec

@@ -10,9 +10,9 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from job.data.tables.columns import Column, ColumnType
+from job.data.tables.columns import Column, ColumnType, TextForm
 from job.data.tables.reading import Batch, TableFiles, kind_of_type
-from job.data.tables.text_forms import TextForm, likeness_of
+from job.data.tables.text_forms import likeness_of
 from job.data.tables.values import is_text, known_texts, look_like_numbers, plain, reads_as
 from job.errors import DataError
 from job.spec.sections import ColumnSpec, DataSpec

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from job.data.tables.text_forms import TextForm
 from job.errors import DataError
 from job.spec import DataSpec
 from job.spec.table_checks import unknown_columns
@@ -12,6 +11,28 @@ ColumnType = Literal["number", "boolean", "date", "string"]
 
 # What models are given as numbers: a boolean as 0 and 1, a date or time as days since 1970-01-01.
 NUMERIC: frozenset[ColumnType] = frozenset({"number", "boolean", "date"})
+
+
+@dataclass(frozen=True, slots=True)
+class TextForm:
+    """How a column's numbers and dates are written.
+
+    Attributes:
+        decimal: what stands before a number's fraction.
+        thousands: what stands between groups of three digits; None for nothing.
+        date_format: as `strptime` takes it; None for ISO 8601.
+        signs: whether percent and currency signs are passed over.
+    """
+
+    decimal: str = "."
+    thousands: str | None = None
+    date_format: str | None = None
+    signs: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether pyarrow reads such numbers by itself."""
+        return self.decimal == "." and self.thousands is None and not self.signs
 
 
 @dataclass(frozen=True, slots=True)

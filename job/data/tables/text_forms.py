@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from job.data.tables.columns import TextForm
+
 _MOSTLY = 0.9
 # Signs that stand before or after a number; read without them where the column is said to hold numbers.
 _SIGNS = r"[%‰€$£¥₹]|EUR|USD|GBP|CHF"
@@ -15,53 +17,33 @@ _GROUPED = r"[+-]?[0-9]{1,3}(?:[.,' \u00a0\u202f][0-9]{3})+"
 _CODE = re.compile(r"0[0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
-class TextForm:
-    """How a column's numbers and dates are written.
+def read_numbers(texts: pa.Array, form: TextForm) -> pa.Array:
+    """Return texts as float64; raises ArrowInvalid where one is no number of this form."""
+    if form.is_plain:
+        return texts.cast(pa.float64())
+    if form.thousands is None and not form.signs and not pc.any(pc.match_substring(texts, form.decimal)).as_py():
+        # Nothing in them is written otherwise than numbers are anywhere.
+        return texts.cast(pa.float64())
+    if form.signs:
+        texts = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, _SIGNS, ""))
+    groups = "" if form.thousands is None else f"|[0-9]{{1,3}}({re.escape(form.thousands)}[0-9]{{3}})+"
+    pattern = rf"^[+-]?([0-9]+{groups})?({re.escape(form.decimal)}[0-9]*)?([eE][+-]?[0-9]+)?$"
+    fits = pc.fill_null(pc.match_substring_regex(texts, pattern), fill_value=True)
+    if not pc.all(fits).as_py():
+        raise pa.ArrowInvalid("no number of this form")
+    if form.thousands is not None:
+        texts = pc.replace_substring(texts, form.thousands, "")
+    return pc.replace_substring(texts, form.decimal, ".").cast(pa.float64())
 
-    Attributes:
-        decimal: what stands before a number's fraction.
-        thousands: what stands between groups of three digits; None for nothing.
-        date_format: as `strptime` takes it; None for ISO 8601.
-        signs: whether percent and currency signs are passed over.
-    """
 
-    decimal: str = "."
-    thousands: str | None = None
-    date_format: str | None = None
-    signs: bool = False
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether pyarrow reads such numbers by itself."""
-        return self.decimal == "." and self.thousands is None and not self.signs
-
-    def numbers(self, texts: pa.Array) -> pa.Array:
-        """Return texts as float64; raises ArrowInvalid where one is no number of this form."""
-        if self.is_plain:
-            return texts.cast(pa.float64())
-        if self.thousands is None and not self.signs and not pc.any(pc.match_substring(texts, self.decimal)).as_py():
-            # Nothing in them is written otherwise than numbers are anywhere.
-            return texts.cast(pa.float64())
-        if self.signs:
-            texts = pc.utf8_trim_whitespace(pc.replace_substring_regex(texts, _SIGNS, ""))
-        groups = "" if self.thousands is None else f"|[0-9]{{1,3}}({re.escape(self.thousands)}[0-9]{{3}})+"
-        form = rf"^[+-]?([0-9]+{groups})?({re.escape(self.decimal)}[0-9]*)?([eE][+-]?[0-9]+)?$"
-        fits = pc.fill_null(pc.match_substring_regex(texts, form), fill_value=True)
-        if not pc.all(fits).as_py():
-            raise pa.ArrowInvalid("no number of this form")
-        if self.thousands is not None:
-            texts = pc.replace_substring(texts, self.thousands, "")
-        return pc.replace_substring(texts, self.decimal, ".").cast(pa.float64())
-
-    def times(self, texts: pa.Array) -> pa.Array:
-        """Return texts as times; raises ArrowInvalid where one is no date or time of this form."""
-        if self.date_format is not None:
-            return pc.strptime(texts, format=self.date_format, unit="us")
-        try:
-            return texts.cast(pa.timestamp("us"))
-        except pa.ArrowInvalid:
-            return texts.cast(pa.timestamp("us", "UTC"))
+def read_times(texts: pa.Array, form: TextForm) -> pa.Array:
+    """Return texts as times; raises ArrowInvalid where one is no date or time of this form."""
+    if form.date_format is not None:
+        return pc.strptime(texts, format=form.date_format, unit="us")
+    try:
+        return texts.cast(pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return texts.cast(pa.timestamp("us", "UTC"))
 
 
 @dataclass(frozen=True, slots=True)

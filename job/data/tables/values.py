@@ -6,8 +6,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from job.data.arrays import AnyArray
-from job.data.tables.columns import ColumnType
-from job.data.tables.text_forms import TextForm
+from job.data.tables.columns import ColumnType, TextForm
+from job.data.tables.text_forms import read_numbers, read_times
 
 # What stands for a missing value in columns of numbers, booleans and dates; in strings each may be a value.
 MISSING_TEXTS = ("NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?", "-")
@@ -65,7 +65,7 @@ def numbers_of(
     try:
         if column_type == "boolean":
             return _as_float64(_booleans(texts))
-        return _as_float64(_in_days(form.times(texts)) if column_type == "date" else form.numbers(texts))
+        return _as_float64(_in_days(read_times(texts, form)) if column_type == "date" else read_numbers(texts, form))
     except pa.ArrowInvalid as error:
         row = _first_unreadable(texts, column_type, form)
         raise UnreadableValueError(row, values[row].as_py()) from error
@@ -99,9 +99,9 @@ def reads_as(texts: pa.Array, column_type: ColumnType, form: TextForm = _PLAIN) 
         if column_type == "boolean":
             _booleans(texts)
         elif column_type == "date":
-            form.times(texts)
+            read_times(texts, form)
         else:
-            form.numbers(texts)
+            read_numbers(texts, form)
     except pa.ArrowInvalid:
         return False
     return True

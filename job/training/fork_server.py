@@ -3,12 +3,13 @@
 Importing takes seconds of a core, for every worker and every worker that replaces one; forked, a worker is there at
 once and shares what was imported. Forking a process that has threads is not safe, so none of the job's own is forked:
 it is `multiprocessing`'s fork server that imports, starts no operation, opens no device and has one thread (a test
-holds it to that). It ends when the driver does.
+holds it to that). It ends when nothing is to be forked any more, and when the driver does.
 """
 
 import multiprocessing
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,19 +20,19 @@ from typing import Any
 # For `/workers-xxxxxxxx/listener-xxxxxxxx`.
 _LONGEST_FOLDER = 107 - 36
 _SHORT_FOLDER = "/tmp"  # noqa: S108 - a folder with a random name is made in it, for its owner alone
-_PRELOADED = ["job.search.worker_imports"]
+_PRELOADED = ["job.training.worker_imports"]
+# What can be imported by whoever is not in this process's working directory. In what is forked it is the fork server's.
+OWN_PATH = [entry for entry in sys.path if entry]
 
 
 def worker_context() -> ForkServerContext:
     """What workers are started by; the fork server begins to import at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    # NumPy's and SciPy's BLAS would start threads as they are imported; trials have one core each.
-    with _environment("OPENBLAS_NUM_THREADS", "1"):
-        configuration = _process_configuration()
-        # The server may have been started for an earlier purpose.
-        configuration["tempdir"] = configuration.get("tempdir") or _socket_folder()
-        forkserver.ensure_running()
+    configuration = _process_configuration()
+    # The server may have been started for an earlier purpose.
+    configuration["tempdir"] = configuration.get("tempdir") or _socket_folder()
+    forkserver.ensure_running()
     return context
 
 
@@ -59,22 +60,18 @@ def fork_server_pid() -> int | None:
     return pid if isinstance(pid, int) else None
 
 
+@contextmanager
+def fork_server_ended() -> Iterator[None]:
+    """The fork server, if one is started within the block, ends with it."""
+    try:
+        yield
+    finally:
+        end_fork_server()
+
+
 def end_fork_server() -> None:
     """End the fork server and wait for its end: the memory that it holds is of use to what follows."""
     forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001 - typeshed leaves out what is private
     folder = _process_configuration().pop("tempdir", None)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
