@@ -4,7 +4,6 @@ import functools
 import gc
 import math
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,16 +17,13 @@ from job.training.checkpoint import (
     Checkpoint,
     CheckpointError,
     LineageState,
-    best_checkpoint,
     identity_of,
-    last_checkpoint,
-    read_state,
     restore_checkpoint,
-    share_checkpoint,
     take_checkpoint,
 )
 from job.training.engine import Epochs, open_engine
 from job.training.fit import FitEpochs
+from job.training.lineage_files import LineageFiles
 from job.training.objective import completed, with_objective
 from job.training.own_fit import Stretch
 from job.training.progress import ProgressFiles
@@ -78,16 +74,8 @@ class Lineage:
         self._is_averaged = False
         self.last: Checkpoint | None = None
         self.started = started
-
-    @property
-    def name(self) -> str:
-        """What its checkpoints are named after."""
-        return self.place.name(self.request.trial_id)
-
-    @property
-    def _parent(self) -> str | None:
-        parent = self.request.parent
-        return None if parent is None else self.place.name(parent)
+        parent = None if request.parent is None else place.name(request.parent)
+        self._files = LineageFiles(setting.checkpoints, place.name(request.trial_id), parent)
 
     def run(self) -> None:
         """Train, and write the checkpoints.
@@ -97,9 +85,8 @@ class Lineage:
             TrainingPausedError: the process was asked to stop; the checkpoint is written.
             Exception: whatever the model raises, and what a disk does.
         """
-        folder = self.setting.checkpoints
-        best = best_checkpoint(folder, self.name) if self._keeps_best else None
-        with ProgressFiles(last_checkpoint(folder, self.name), best, self.setting.checkpoint_interval) as progress:
+        best = self._files.best if self._keeps_best else None
+        with ProgressFiles(self._files.last, best, self.setting.checkpoint_interval) as progress:
             self._train(progress)
             progress.write_behind(self._write)
             # A finished training's graphs and tensors hang in reference cycles.
@@ -125,8 +112,8 @@ class Lineage:
             progress: takes the state of the trial on its way. What `write` needs is kept in memory.
         """
         request, setting = self.request, self.setting
-        start, start_state = self._start()
-        if start is not None and (start_state.stopped or self._is_finished(start, start_state)):
+        start, start_state = self._files.start(request, self.state)
+        if start is not None and (start_state.stopped or self._files.is_finished(start, start_state, request)):
             self._go_on(start, start_state)
             return
         values = request.hyperparameters
@@ -147,7 +134,7 @@ class Lineage:
         callbacks = self._callbacks(engine.model)
         callbacks.on_train_begin()
         logs: dict[str, float] = {}
-        with EpochSummaries(setting.tensorboard, self.name) as summaries:
+        with EpochSummaries(setting.tensorboard, self._files.name) as summaries:
             if isinstance(engine, FitEpochs) and engine.has_own_fit:
                 logs = self._train_stretch(engine, progress, summaries)
             while self.state.epoch < request.to_epoch and not self.state.stopped:
@@ -158,37 +145,6 @@ class Lineage:
         self.last = self._checkpoint(engine.model)
         callbacks.on_train_end(dict(logs))
 
-    def _start(self) -> tuple[Path | None, LineageState]:
-        """The checkpoint to go on from: this trial's own of an earlier attempt, or the one of the rung below.
-
-        What is gone (another machine, a new scratch disk) costs time and nothing else: training anew from epoch 0 gives
-        the same weights.
-        """
-        request, folder = self.request, self.setting.checkpoints
-        for name in (self.name, self._parent):
-            path = None if name is None else last_checkpoint(folder, name)
-            if path is None or not path.exists():
-                continue
-            try:
-                state = read_state(path)
-            except CheckpointError as error:
-                get_logger().warning("checkpoint not used", reason=str(error))
-                continue
-            is_own = name == self.name
-            counted = len(state.logs) if is_own else 0
-            if state.identity != self.state.identity or state.epoch > request.to_epoch:
-                get_logger().warning("checkpoint not used", reason=f"{path.name} is of another training")
-            elif not is_own or counted == max(0, state.epoch - request.from_epoch):
-                return path, state
-        return None, self.state
-
-    def _is_own(self, path: Path) -> bool:
-        return path == last_checkpoint(self.setting.checkpoints, self.name)
-
-    def _is_finished(self, path: Path, state: LineageState) -> bool:
-        """Whether an earlier attempt at the trial got through this training: there is nothing to build a model for."""
-        return self._is_own(path) and (state.epoch, state.step) == (self.request.to_epoch, 0)
-
     def _restore(self, path: Path, model: keras.Model) -> None:
         try:
             state = restore_checkpoint(path, model)
@@ -198,7 +154,7 @@ class Lineage:
         self._go_on(path, state)
 
     def _go_on(self, path: Path, state: LineageState) -> None:
-        if self._is_own(path):
+        if path == self._files.last:
             self.epochs = list(state.logs)
             get_logger().info("trial goes on", epoch=state.epoch, step=state.step)
         self.state = replace(state, logs=())
@@ -313,33 +269,7 @@ class Lineage:
             raise TrialTimeoutError(f"took longer than limits.trial_timeout ({timeout:g} s)")
 
     def _write(self) -> None:
-        """Write the checkpoints of the best and of the last epoch, in this order: a last one never lacks its best.
-
-        What this rung did not change is the parent's: a lineage that had stopped keeps both, one that did not
-        improve its best.
-        """
-        folder = self.setting.checkpoints
-        last, best = (kind(folder, self.name) for kind in (last_checkpoint, best_checkpoint))
-        same = self.best is not None and self.last is not None and self.best.state.epoch == self.last.state.epoch
-        if same and not self._is_averaged and self.last is not None:
-            # They are of the same epoch: one file is enough.
-            self.last.write(best)
-            share_checkpoint(best, last)
-            return
-        if self.best is not None:
-            self.best.write(best)
-        else:
-            self._inherit(best_checkpoint, best)
-        if self.last is not None:
-            self.last.write(last)
-        else:
-            self._inherit(last_checkpoint, last)
-
-    def _inherit(self, kind: Callable[[Path, str], Path], path: Path) -> None:
-        """Take the parent's checkpoint, unless an earlier attempt at the trial has left one of its own."""
-        source = None if self._parent is None else kind(self.setting.checkpoints, self._parent)
-        if source is not None and source.exists() and not path.exists():
-            share_checkpoint(source, path)
+        self._files.write(self.last, self.best, is_averaged=self._is_averaged)
 
     def execution(self) -> Execution:
         """What its trial's record says of it."""

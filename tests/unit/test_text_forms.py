@@ -32,7 +32,8 @@ def table_of(path, kind="csv", **form):
 
 def column_of(path, kind="csv", delimiter=";", **spec):
     table = table_of(path, kind, delimiter=delimiter)
-    columns, _ = decide_columns(table, table.header[:1], DataSpec(source="t.csv", **spec), {})
+    wanted = DataSpec(source="t.csv", **spec)
+    columns, _ = decide_columns(table, table.header[:1], wanted, dict(wanted.columns))
     return columns[0]
 
 
@@ -63,6 +64,7 @@ def test_what_is_not_of_the_stated_form_is_no_number(text):
         (["1.234,50", "12,00", "7"], "data.thousands"),
         (["1,234", "12,500,000", "7"], "data.thousands"),
         (["12 %", "7.5%"], "type: number"),
+        (["(1.234,50)", "(12)", "7"], "minus sign"),
         (["€ 12", "1,50 €"], "type: number"),
         (["31.12.2020", "1.2.21"], "data.date_format"),
         (["12/31/2020", "01/02/2021 10:00"], "data.date_format"),
@@ -79,6 +81,40 @@ def test_what_looks_like_numbers_or_dates_names_the_field_that_reads_it(texts, f
 def test_categories_look_like_nothing_else(texts):
     """Words and codes stay categories."""
     assert likeness_of("a", texts) is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_unclear"),
+    [
+        (["950", "1.234", "12.500"], True),
+        (["0", "1.234"], False),
+        (["950", "1.25", "1.234"], False),
+        (["1.234", "2.500"], False),
+        (["950", "0.125"], False),
+        (["950", "1050"], False),
+    ],
+)
+def test_points_that_may_stand_between_thousands_are_asked_for(tmp_path, texts, is_unclear):
+    """Whole numbers below 1,000 beside numbers with three digits after the point: no guess decides which they are."""
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n" + "".join(f"{text};1\n" for text in texts))
+    if is_unclear:
+        with pytest.raises(DataError, match=r"points that may stand between thousands: '950' .*row 1") as refused:
+            column_of(path)
+        assert 'data.thousands: "."' in str(refused.value.advice)
+    else:
+        assert column_of(path).type == "number"
+    assert column_of(path, columns={"a": {"type": "number"}}).type == "number"
+
+
+@pytest.mark.parametrize("rows", [["1,5", "1.234"], ["7", "1.234"]])
+def test_a_point_before_three_digits_is_never_a_decimal_one_beside_commas(tmp_path, rows):
+    """With data.decimal "1.234" is no fraction, whether its batch has a comma or not; other columns may have points."""
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n" + "".join(f"{row};52.25\n" for row in rows))
+    with pytest.raises(DataError, match="look like"):
+        column_of(path, decimal=",")
+    assert numbers_of(pa.array(["52.25", "1,5"]), "number", frozenset(), TextForm(",")).tolist() == [52.25, 1.5]
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from job.data.tables.columns import Column, ColumnType, TextForm
 from job.data.tables.reading import Batch, TableFiles, kind_of_type
-from job.data.tables.text_forms import likeness_of
+from job.data.tables.text_forms import likeness_of, may_have_groups
 from job.data.tables.values import is_text, known_texts, look_like_numbers, plain, reads_as
 from job.errors import DataError
 from job.spec.sections import ColumnSpec, DataSpec
@@ -161,6 +161,12 @@ class _LookAtTexts(_Look):
         if self._alive and self._code is None:
             # Nothing but missing values: as numbers they are at least all NaN.
             kind = self._alive[0]
+            if kind == "number" and self.form.is_plain and may_have_groups(self._examples):
+                raise self._unclear(
+                    "numbers with points that may stand between thousands",
+                    'data.thousands: "." reads them so, data.columns: '
+                    f"{{{self.name}: {{type: number}}}} takes the points for decimal ones",
+                )
             whole = kind == "number" and self._known > 0 and self._whole
             return Column(self.name, kind, whole=whole, form=self.form)
         if self._code is not None and self._alive:
@@ -172,12 +178,17 @@ class _LookAtTexts(_Look):
         texts = list(self._examples)
         like = None if self._is_encoded else likeness_of(self.name, texts)
         if like is not None:
-            shown = ", ".join(f"{text!r} ({place})" for text, place in list(self._examples.items())[:_SHOWN])
-            raise DataError(
-                f"{self._shown}: the values of column {self.name!r} look like {like.what}: {shown}",
-                advice=f"{like.advice}; data.columns: {{{self.name}: {{type: string}}}} takes them for categories.",
-            )
+            raise self._unclear(like.what, like.advice)
+        if texts and not self.form.is_plain and look_like_numbers(pa.array(texts, pa.string())).all():
+            raise self._unclear("numbers with a decimal point", "data.decimal and data.thousands say otherwise")
         return Column(self.name, "string", longest=self._longest, note=self._mostly_numbers(texts))
+
+    def _unclear(self, what: str, advice: str) -> DataError:
+        shown = ", ".join(f"{text!r} ({place})" for text, place in list(self._examples.items())[:_SHOWN])
+        return DataError(
+            f"{self._shown}: the values of column {self.name!r} look like {what}: {shown}",
+            advice=f"{advice}; data.columns: {{{self.name}: {{type: string}}}} takes them for categories.",
+        )
 
     def _mostly_numbers(self, texts: list[str]) -> str | None:
         numbers = int(look_like_numbers(pa.array(texts, pa.string())).sum())
