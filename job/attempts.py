@@ -64,9 +64,10 @@ class Attempts:
         lease: this process's; it must be held.
         progress: names a trial's checkpoint, from its id; another name means that the trial has got on.
         patience: seconds in which a healthy trial makes progress.
+        provenance: of the run (see `job.sealing`): markers of another one are ignored.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a marker says
         self,
         store: ObjectStore,
         layout: RunLayout,
@@ -74,12 +75,14 @@ class Attempts:
         *,
         progress: Callable[[str], str],
         patience: float,
+        provenance: str | None = None,
     ) -> None:
         self._store = store
         self._layout = layout
         self._lease = lease
         self._progress = progress
         self._patience = patience
+        self._provenance = provenance
         # Keys of the markers of trials without a record, by trial.
         self._left: dict[str, set[str]] = defaultdict(set)
         # One thread, so that a marker is never written after it was to be removed; None ends it.
@@ -145,6 +148,7 @@ class Attempts:
         self._left[request.trial_id].add(key)
         marker = AttemptMarker(
             **trial_identity(request),
+            provenance=self._provenance,
             token=lease.token,
             started_at=datetime.now(UTC),
             progress=self._progress(request.trial_id),
@@ -165,10 +169,14 @@ class Attempts:
     def _read(self, key: str) -> list[AttemptMarker]:
         """The marker with this key; none if it is not one."""
         try:
-            return [AttemptMarker.model_validate_json(self._store.get(key).data)]
+            marker = AttemptMarker.model_validate_json(self._store.get(key).data)
         except ValidationError:
             get_logger().warning("attempt marker ignored", key=key, reason="it cannot be read")
             return []
+        if marker.provenance != self._provenance:
+            get_logger().warning("attempt marker ignored", key=key, reason="it is of another run")
+            return []
+        return [marker]
 
     def _verdict(self, trial_id: str, deaths: Sequence[_Death]) -> str | None:
         """Why a trial counts as failed; None if it does not."""

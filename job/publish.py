@@ -44,6 +44,8 @@ class Publication:
         prefix: stands before the names of artifacts; where the server ignores conditional writes it is the start's own.
         artifacts: what was written so far, by key relative to the run.
         lease: once it is lost, nothing but the log is written any more; None for whoever needs none.
+        provenance: of the run (see `job.sealing`), once it is known.
+        new_pins: which of its pins this start has written.
 
     Every method that writes may raise LockedError.
     """
@@ -53,6 +55,8 @@ class Publication:
     prefix: str = ""
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     lease: RunLease | None = None
+    provenance: str | None = None
+    new_pins: set[str] = field(default_factory=set)
 
     def warn_of_ignored_conditions(self) -> None:
         """Say in the log what the server lacks and what that means; nothing where it lacks nothing."""

@@ -3,7 +3,6 @@
 With a run id that run; without one the newest unfinished run of the job's name and spec, or a new one.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from job.publish import Publication, open_publication, read_manifest
 from job.records import Failure
 from job.run_state import RunState
 from job.spec import JobSpec
+from job.spec.stored import read_stored
 from job.store import ObjectStore
 
 # Only ids made here: a run with an id of somebody's own is theirs to go on with.
@@ -44,20 +44,17 @@ def unfinished_runs(store: ObjectStore, spec: JobSpec) -> Iterator[str]:
     made = [name for name in store.list_folders(runs_prefix(spec.name)) if _MADE_ID.fullmatch(name)]
     for run_id in sorted(made, reverse=True)[:_NEWEST]:
         run = RunLayout(spec.name, run_id)
-        if (
-            _spec_hash(store, run) == spec.hash()
-            and store.stat(run.key(MANIFEST)) is None
-            and not _has_failed(store, run)
-        ):
+        if _is_of(spec, store, run) and store.stat(run.key(MANIFEST)) is None and not _has_failed(store, run):
             yield run_id
 
 
-def _spec_hash(store: ObjectStore, layout: RunLayout) -> str | None:
+def _is_of(spec: JobSpec, store: ObjectStore, layout: RunLayout, stated: str | None = None) -> bool:
+    """Whether a run is this spec's, by what it has stored; `stated` is the hash that its manifest names."""
     try:
-        document = json.loads(store.get(layout.key(SPEC)).data)
-    except (ObjectNotFoundError, ValueError):
-        return None
-    return document.get("spec_hash") if isinstance(document, dict) else None
+        stored = read_stored(store.get(layout.key(SPEC)).data)
+    except ObjectNotFoundError:
+        return False
+    return stored is not None and stored.is_of(spec) and stated in {None, stored.stated}
 
 
 def _has_failed(store: ObjectStore, layout: RunLayout) -> bool:
@@ -76,7 +73,9 @@ def already_published(spec: JobSpec, publication: Publication) -> bool:
     manifest = read_manifest(publication.store, publication.layout)
     if manifest is None:
         return False
-    if manifest.spec_hash != spec.hash():
+    if manifest.spec_hash != spec.hash() and not _is_of(
+        spec, publication.store, publication.layout, manifest.spec_hash
+    ):
         hashes = f"its hash is {manifest.spec_hash[:12]}, this one's {spec.hash()[:12]}"
         raise StateConflictError(
             f"run {publication.layout.run_id} was published from another spec: {hashes}", advice="use another run id"

@@ -5,18 +5,21 @@ is there: what is torn or foreign is reported, and made anew.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 from job.errors import LockedError, ObjectNotFoundError, PreconditionFailedError, StateConflictError
 from job.layout import INPUTS, RECORD_FOLDERS, SPEC, RunLayout, trial_of_record, trial_record
 from job.logs import get_logger
 from job.publish import Publication
 from job.records import Inputs, TrialRecord
-from job.sealing import BrokenRecordError, seal, unseal
+from job.sealing import BrokenRecordError, seal, unseal, unseal_own
 from job.spec import JobSpec
+from job.spec.stored import read_stored, to_store
+
+T = TypeVar("T")
 
 # What of a record depends on who made it.
 _CIRCUMSTANCES = {"seconds", "worker", "attempts", "token"}
@@ -42,14 +45,10 @@ class RunState:
         Raises:
             StateConflictError: the run id belongs to another spec; the message names the fields that differ.
         """
-        document = {"spec_hash": spec.hash(), **spec.document()}
-
-        def differing(stored: Mapping[str, Any]) -> list[str]:
-            if stored.get("spec_hash") == document["spec_hash"]:
-                return []
-            return _differences(stored, document)
-
-        self._pin(SPEC, document, lambda stored: "spec_hash" in stored, differing)
+        stored = self._pin(SPEC, to_store(spec), read_stored)
+        if stored is not None and not stored.is_of(spec):
+            was = stored.document if stored.spec is None else stored.spec.document()
+            self._refuse(SPEC, _differences(was, spec.document()))
 
     def pin_inputs(self, inputs: Inputs) -> None:
         """Write down what the run starts from.
@@ -58,12 +57,18 @@ class RunState:
 
         Raises:
             StateConflictError: the run started from other data, on another kind of device, or with a version of a
-                package that its numbers depend on; the message names what differs.
+                package that its numbers depend on; the message names what differs. Or what it has recorded is of
+                another run, as far as can be told.
         """
+        self.publication.provenance = inputs.provenance
         document = inputs.model_dump(mode="json")
-        stored = self._pin(
-            INPUTS, document, lambda stored: "data" in stored, lambda stored: _decisive(stored, document)
-        )
+        stored = self._pin(INPUTS, document, _read_inputs)
+        self._require_own_records()
+        if stored is None:
+            return
+        names = _decisive(stored, document)
+        if names:
+            self._refuse(INPUTS, names)
         engine = stored.get("engine")
         was = engine.get("cpu") if isinstance(engine, Mapping) else None
         if was is not None and was != inputs.engine.cpu:
@@ -71,49 +76,68 @@ class RunState:
                 "another processor than at the run's start: last bits may differ", was=was, now=inputs.engine.cpu
             )
 
+    def _require_own_records(self) -> None:
+        """Refuse a run with records whose pin is gone or was damaged, unless they say themselves what they are of.
+
+        What this start has written in the place of these pins goes again: the next start is to find what this one did.
+        """
+        new, provenance = self.publication.new_pins, self.publication.provenance
+        if not new or all(
+            record.provenance is not None and record.provenance == provenance for _, record in self._records(own=False)
+        ):
+            return
+        for relative in new:
+            self.publication.store.delete(self._layout.key(relative))
+        raise StateConflictError(
+            f"run {self._layout.run_id} has trial records, but its {' and '.join(sorted(new))} "
+            f"{'is' if len(new) == 1 else 'are'} gone or damaged: nothing tells that they are of this spec and data",
+            advice="use another run id; or put back what the run had",
+        )
+
     def pinned_inputs(self) -> Inputs | None:
         """What the run started from; None if it has not, or what it wrote cannot be read."""
         try:
             return Inputs.model_validate_json(self.publication.store.get(self._layout.key(INPUTS)).data)
-        except (ObjectNotFoundError, ValueError):
+        except (ObjectNotFoundError, ValueError, RecursionError):
             return None
 
-    def _pin(
-        self,
-        relative: str,
-        document: dict[str, Any],
-        is_one: Callable[[Mapping[str, Any]], bool],
-        differing: Callable[[Mapping[str, Any]], list[str]],
-    ) -> Mapping[str, Any]:
-        """Write a document once; returns it, or the one that is there where nothing that matters differs.
+    def _pin(self, relative: str, document: dict[str, Any], read: Callable[[bytes], T | None]) -> T | None:
+        """Write a document once.
 
-        What cannot be read tells no conflict: it is replaced.
+        Returns:
+            What is there; None where it is what this start has written. What cannot be read is replaced.
         """
         data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
         if self.publication.write_once(relative, data):
-            return document
-        try:
-            stored = json.loads(self.publication.read_own(relative))
-        except (ValueError, RecursionError):
-            stored = None
-        if not isinstance(stored, dict) or not is_one(stored):
+            self.publication.new_pins.add(relative)
+            return None
+        there = self.publication.read_own(relative)
+        stored = read(there)
+        if stored is None and there != data:
             get_logger().warning("damaged object replaced", key=self.publication.url(relative))
             self.publication.write(relative, data)
-            return document
-        names = sorted(differing(stored))
-        if names:
-            raise StateConflictError(
-                f"run {self._layout.run_id} exists already, with another {relative}: {', '.join(names)} differ",
-                advice="use another run id, or the spec, data and versions that this run started with",
-            )
+            self.publication.new_pins.add(relative)
         return stored
+
+    def _refuse(self, relative: str, names: Iterable[str]) -> NoReturn:
+        raise StateConflictError(
+            f"run {self._layout.run_id} exists already, with another {relative}: {', '.join(sorted(names))} differ",
+            advice="use another run id, or the spec, data and versions that this run started with",
+        )
 
     def trial_records(self) -> dict[str, TrialRecord]:
         """The trials that earlier starts of this run finished, by id; variations of the best among them.
 
-        What is torn, tampered with or foreign is warned of, and not among them: the trial is done again.
+        What is torn, tampered with or of another run is warned of, and not among them: the trial is done again.
         """
         found: dict[str, TrialRecord] = {}
+        for (relative, data), record in self._records(own=True):
+            self.publication.count(relative, data)
+            found[record.trial_id] = record
+        return found
+
+    def _records(self, *, own: bool) -> Iterator[tuple[tuple[str, bytes], TrialRecord]]:
+        """Every record that can be read, with its name and its object; of this run alone, or whosever it is."""
         store = self.publication.store
         keys = [entry.key for folder in RECORD_FOLDERS for entry in store.list(self._layout.key(folder))]
         with ThreadPoolExecutor(_READERS) as readers:
@@ -121,15 +145,14 @@ class RunState:
         for key, data in zip(keys, contents, strict=True):
             relative = key.removeprefix(self._layout.prefix)
             try:
-                record = unseal(data, trial_of_record(relative))
+                trial_id, provenance = trial_of_record(relative), self.publication.provenance
+                record = unseal_own(data, trial_id, provenance) if own else unseal(data, trial_id)
             except BrokenRecordError as error:
                 get_logger().warning(
                     "trial record not used, its trial runs again", key=self.publication.url(relative), reason=str(error)
                 )
                 continue
-            self.publication.count(relative, data)
-            found[record.trial_id] = record
-        return found
+            yield (relative, data), record
 
     def store_record(self, record: TrialRecord) -> None:
         """Keep a newly ended trial for good; may be called again after a failure that left open what was written.
@@ -159,15 +182,16 @@ class RunState:
             self.publication.count(relative, data)
             return
 
-    def with_token(self, record: TrialRecord) -> TrialRecord:
-        """A record as this holder of the run's lease stores it."""
+    def as_own(self, record: TrialRecord) -> TrialRecord:
+        """Return a record as this holder of the run's lease stores it."""
         lease = self.publication.lease
-        return record if lease is None else record.model_copy(update={"token": lease.token})
+        token = record.token if lease is None else lease.token
+        return record.model_copy(update={"token": token, "provenance": self.publication.provenance})
 
     def _require_replaceable(self, data: bytes, record: TrialRecord) -> None:
         relative = trial_record(record.trial_id)
         try:
-            other = unseal(data, record.trial_id)
+            other = unseal_own(data, record.trial_id, record.provenance)
         except BrokenRecordError as error:
             get_logger().warning("damaged object replaced", key=self.publication.url(relative), reason=str(error))
             return
@@ -183,6 +207,15 @@ class RunState:
                 f"{relative} of run {self._layout.run_id} appeared meanwhile: another process works on this run",
                 advice="give every job a run id of its own (JOB_RUN_ID)",
             )
+
+
+def _read_inputs(data: bytes) -> Mapping[str, Any] | None:
+    try:
+        document = json.loads(data)
+        # The types are those of the version that wrote it, which may be a later one.
+        return document if isinstance(document["data"]["fingerprint"], str) else None
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
 
 
 def _is_same_answer(stored: bytes, record: TrialRecord) -> bool:
@@ -241,6 +274,6 @@ def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str
         one, other = stored.get(name), wanted.get(name)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
             found += _differences(one, other, f"{path}{name}.")
-        elif one != other and name != "spec_hash":
+        elif one != other:
             found.append(f"{path}{name}")
     return found

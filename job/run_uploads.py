@@ -10,7 +10,7 @@ from job.outbox import Outbox
 from job.records import TrialRecord
 from job.run_state import RunState
 from job.scratch import Scratch
-from job.sealing import BrokenRecordError, seal, unseal
+from job.sealing import BrokenRecordError, seal, unseal_own
 from job.uploads import UploadQueue, through_outage
 
 
@@ -47,7 +47,7 @@ class RunUploads:
             if relative.startswith(LOGS_FOLDER):
                 self._outbox.send_again(relative, self._segment_sender(relative))
                 continue
-            record = _record_in(relative, data)
+            record = _record_in(relative, data, self._state.publication.provenance)
             if record is None or record.trial_id in found:
                 self._outbox.drop(relative)
                 continue
@@ -62,7 +62,7 @@ class RunUploads:
             StoreError: the disk is full, or the store has failed for longer than the patience.
             Exception: why else nothing more is stored.
         """
-        record = self._state.with_token(record)
+        record = self._state.as_own(record)
         self.copies.look()
         self._outbox.add(trial_record(record.trial_id), seal(record), self._record_sender(record), lane=record.trial_id)
 
@@ -99,9 +99,9 @@ class RunUploads:
         return lambda data: self._state.publication.write(relative, data)
 
 
-def _record_in(relative: str, data: bytes) -> TrialRecord | None:
+def _record_in(relative: str, data: bytes, provenance: str | None) -> TrialRecord | None:
     try:
-        return unseal(data, trial_of_record(relative))
+        return unseal_own(data, trial_of_record(relative), provenance)
     except BrokenRecordError as error:
         get_logger().warning("trial record not used, its trial runs again", key=relative, reason=str(error))
         return None

@@ -170,6 +170,7 @@ def retrain(spec: JobSpec, dataset: Dataset, plan: TrialPlan, result: SearchResu
         spec=spec.retrain,
         seed=spec.seed,
         checkpoints=plan.checkpoints,
+        provenance=plan.provenance or "",
         compile_mode=spec.training.compile,
         precision=spec.training.precision,
         checkpoint_interval=spec.limits.checkpoint_interval.total_seconds(),
@@ -254,9 +255,11 @@ def lineage_of(spec: JobSpec, settings: Settings, device: Device) -> Lineage:
     )
 
 
-def inputs_of(spec: JobSpec, dataset: Dataset, objects: Mapping[str, SourceObject], device: Device) -> Inputs:
+def inputs_of(plan: TrialPlan, dataset: Dataset, objects: Mapping[str, SourceObject], device: Device) -> Inputs:
     """What a run starts from: the data, its objects as they were read, versions, and the engine's choices."""
+    spec = plan.spec
     return Inputs(
+        provenance=plan.provenance,
         data=dataset.summary(),
         versions=versions(),
         objects=dict(objects),

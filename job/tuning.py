@@ -6,7 +6,7 @@ What needs TensorFlow is imported only once the workers have begun to import it 
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -78,13 +78,14 @@ def _tune(ending: Ending, run: Run) -> None:
     uploads.copies.restore(
         run.spec.storage.outage_patience.total_seconds(), anew=not run.scratch.follows(run.lease.token)
     )
-    plan = trial_plan(run.spec, dataset, run.scratch.folder, code)
+    is_bound = pinned is None or pinned.provenance is not None
+    plan = replace(trial_plan(run.spec, dataset, run.scratch.folder, code), is_bound=is_bound)
     with uploads.copies, fork_server_ended():
         if code is not None:
             with run.stage("check"):
                 # Workers are forked from it later; it imports TensorFlow while this process does.
                 worker_context()
-                _prepared(run, dataset, pins, state)
+                _prepared(plan, dataset, pins, state)
                 plan, dataset = checked_plan(plan, dataset)
         searched = _search(run, plan, dataset, pins, state)
         from job import artifacts, stages  # noqa: PLC0415 - these import TensorFlow, which is configured by now
@@ -119,7 +120,7 @@ def _search(run: Run, plan: TrialPlan, dataset: "Dataset", pins: "ObjectPins", s
     log_fields = {"run_id": run.publication.layout.run_id, "stage": "search"}
     with run.stage("search"), open_executor(run.spec, plan, log_fields=log_fields) as executor:
         # The workers import TensorFlow while this process does.
-        device = _prepared(run, dataset, pins, state)
+        device = _prepared(plan, dataset, pins, state)
         from job import stages  # noqa: PLC0415 - it imports TensorFlow, which is configured now
 
         began = time.monotonic()
@@ -188,12 +189,12 @@ def _model_code(run: Run, pins: "ObjectPins") -> OwnCode | None:
     return fetch_code(CodeSource.of(run.spec.model), run.scratch.folder / "code" / "model", pins)
 
 
-def _prepared(run: Run, dataset: "Dataset", pins: "ObjectPins", state: RunState) -> Device:
+def _prepared(plan: TrialPlan, dataset: "Dataset", pins: "ObjectPins", state: RunState) -> Device:
     """Set TensorFlow up, and pin what the run starts from; may be called again."""
-    device = prepare_process(threads=run.spec.resources.threads_per_trial)
+    device = prepare_process(threads=plan.spec.resources.threads_per_trial)
     from job import stages  # noqa: PLC0415 - it imports TensorFlow, which is configured now
 
-    state.pin_inputs(stages.inputs_of(run.spec, dataset, pins.read, device))
+    state.pin_inputs(stages.inputs_of(plan, dataset, pins.read, device))
     return device
 
 
@@ -204,6 +205,7 @@ def _attempts(run: Run, progress: Callable[[str], str]) -> Attempts:
         run.lease,
         progress=progress,
         patience=_START_SECONDS + 2 * run.spec.limits.checkpoint_interval.total_seconds(),
+        provenance=run.publication.provenance,
     )
 
 

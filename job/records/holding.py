@@ -53,9 +53,11 @@ class AttemptMarker(Record):
         progress: names the checkpoint that the trial went on from; equal ones mean that nothing was gained.
         elapsed_seconds: the lease's, when the trial was started.
         memory_bytes, memory_limit: what the holder's processes used then, and what they may use.
+        provenance: of the run that it belongs to; None in markers of earlier versions.
     """
 
     schema_version: Literal[1] = 1
+    provenance: str | None = None
     trial_id: str
     hyperparameters: Hyperparameters
     iteration: int

@@ -39,6 +39,7 @@ class TrialRecord(Record):
         attempts: how often the trial was started, retries included.
         seconds: wall-clock time of the successful attempt, or of the last one.
         token: the lease's fencing token when the record was written.
+        provenance: of the run that it belongs to (see `job.sealing`); None in records of earlier versions.
     """
 
     schema_version: Literal[1] = 1
@@ -62,6 +63,7 @@ class TrialRecord(Record):
     seconds: float
     worker: str
     token: int = 0
+    provenance: str | None = None
 
 
 # What a request, an attempt's marker and a record all say of a trial.

@@ -57,6 +57,7 @@ class Retraining:
         seed: the spec's.
         checkpoints: the search's checkpoint folder, which holds the best trial's best epoch; retraining writes its own
             state there, too.
+        provenance: of the run; checkpoints of another one are not used.
         checkpoint_interval: seconds between such writes; None for none on the way.
         terms: what the objective is the weighted sum of; empty where it is a metric.
         class_weight: what training rows of each class count, by class number; None where all count alike.
@@ -68,6 +69,7 @@ class Retraining:
     spec: RetrainSpec
     seed: int
     checkpoints: Path
+    provenance: str = ""
     compile_mode: CompileMode = "auto"
     precision: Precision = "float32"
     checkpoint_interval: float | None = None
@@ -98,6 +100,7 @@ class Retraining:
         return Trainer(
             self.hypermodel,
             self.result,
+            self.provenance,
             self.checkpoints,
             self.compile_mode,
             self.precision,
@@ -236,7 +239,8 @@ class Retraining:
         train = trained.select(winner.train)
         if winner.checkpoint is not None and winner.checkpoint.exists():
             try:
-                return self._trainer.restored(winner.checkpoint, winner.seed, train)
+                reached = winner.epoch, winner.score
+                return self._trainer.restored(winner.checkpoint, winner.seed, train, reached)
             except CheckpointError as error:
                 get_logger().warning("checkpoint not used", reason=str(error))
         length = self._whole(winner.epoch, train)

@@ -13,7 +13,7 @@ from job.signals import pausing_by_itself
 from job.spec.sections import WeightedObjective
 from job.training.averaging import take_averages
 from job.training.building import build_model
-from job.training.checkpoint import last_checkpoint, restore_checkpoint
+from job.training.checkpoint import CheckpointError, identity_of, last_checkpoint, restore_checkpoint
 from job.training.compilation import CompileMode
 from job.training.engine import Precision, computing_in
 from job.training.epochs import build_variables
@@ -43,6 +43,7 @@ class Trainer:
 
     Attributes:
         result: of the search.
+        provenance: of the run: checkpoints of another one are not used.
         checkpoints: the folder that states are written to on the way.
         checkpoint_interval: seconds between such writes; None for none on the way.
         terms: what the objective is the weighted sum of; empty where it is a metric.
@@ -50,6 +51,7 @@ class Trainer:
 
     hypermodel: TunableModel
     result: SearchResult
+    provenance: str
     checkpoints: Path
     compile_mode: CompileMode
     precision: Precision
@@ -110,6 +112,7 @@ class Trainer:
             objective=totals.objective,
             direction=totals.direction,
             checkpoints=self.checkpoints,
+            provenance=self.provenance,
             checkpoint_interval=self.checkpoint_interval,
             compile_mode=self.compile_mode,
             precision=self.precision,
@@ -124,11 +127,26 @@ class Trainer:
         take_averages(core)
         return core, dict(lineage.execution().epochs[-1])
 
-    def restored(self, path: Path, seed: int, rows: DeviceRows) -> keras.Model:
-        """Return a model with the weights of a checkpoint. Raises CheckpointError."""
+    def restored(
+        self, path: Path, seed: int, rows: DeviceRows, reached: tuple[int, float] | None = None
+    ) -> keras.Model:
+        """Return a model with the weights of a checkpoint.
+
+        Args:
+            path: of the checkpoint.
+            seed: of the training that it must be of.
+            rows: what the model is built on.
+            reached: the best epoch and the score there that the checkpoint must hold; None for any.
+
+        Raises:
+            CheckpointError: it is of something else, or cannot be read.
+        """
         with computing_in(self.precision):
             core = self.built(seed, rows)
-            restore_checkpoint(path, core)
+            identity = identity_of(seed, self.result.best.hyperparameters, self.provenance)
+            state = restore_checkpoint(path, core, identity)
+        if reached is not None and (state.best_epoch, state.best_score) != reached:
+            raise CheckpointError(f"checkpoint {path.name} is of another epoch than the trial's best one")
         return core
 
     def built(self, seed: int, rows: DeviceRows) -> keras.Model:

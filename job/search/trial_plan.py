@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from job.errors import DataError, Problem, SpecError
 from job.own_code import OwnCode
 from job.records import Direction
+from job.sealing import provenance_of
 from job.spaces import BUILDERS, CNN
 from job.spec import JobSpec
 from job.spec.fields import listed
@@ -34,6 +35,8 @@ class TrialPlan:
         checkpoints, tensorboard: the folders that trials write to.
         code: of the user's own model; None for a built-in builder.
         space: what that code declares, as KerasTuner's configuration of it; None until it has been checked.
+        fingerprint: of the data.
+        is_bound: whether what the run stores says which run it is of; not where an earlier version has begun it.
     """
 
     spec: JobSpec
@@ -48,6 +51,15 @@ class TrialPlan:
     class_weight: Mapping[int, float] | None = None
     code: OwnCode | None = None
     space: Mapping[str, Any] | None = None
+    fingerprint: str = ""
+    is_bound: bool = True
+
+    @property
+    def provenance(self) -> str | None:
+        """Of the run: see `job.sealing`."""
+        if not self.is_bound:
+            return None
+        return provenance_of(self.spec.hash(), self.fingerprint, None if self.code is None else self.code.sha256)
 
     def hypermodel(self) -> "TunableModel":
         """The builder that the spec names, over the spec's space. Imports TensorFlow.
@@ -101,6 +113,7 @@ class TrialPlan:
             objective=self.objective,
             direction=self.direction,
             checkpoints=self.checkpoints,
+            provenance=self.provenance or "",
             timeout=None if timeout is None else timeout.total_seconds(),
             checkpoint_interval=self.spec.limits.checkpoint_interval.total_seconds(),
             tensorboard=self.tensorboard,
@@ -149,6 +162,7 @@ def trial_plan(spec: JobSpec, dataset: "Dataset", scratch: Path, code: OwnCode |
         metrics=metrics,
         class_weight=weights,
         code=code,
+        fingerprint=dataset.fingerprint,
     )
 
 

@@ -7,6 +7,7 @@ Schema.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -29,6 +30,11 @@ from job.spec.sections import (
     StorageSpec,
     TrainingSpec,
 )
+
+# What does not change the answer: where objects go, in which formats, how they are logged, how many trials run at a
+# time and how often they are stored.
+_UNCOUNTED = {"output", "export", "storage", "logs"}
+_UNCOUNTED_LIMITS = {"max_concurrent_trials", "checkpoint_interval", "grace_period"}
 
 # One path segment of an object key, a Kubernetes label and a file name.
 NAME_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
@@ -108,18 +114,20 @@ class JobSpec(Section):
         return self.model_dump(mode="json")
 
     def hash(self) -> str:
-        """Hex SHA-256 of the resolved spec in canonical JSON.
+        """Hex SHA-256 of what the resolved spec says other than the defaults, in canonical JSON, with its version.
 
-        Where the run's objects go, in which formats, how they are logged, how many trials run at a time and how often
-        they are stored do not change the answer, so `output`, `export`, `storage`, `logs` and those limits do not
-        count.
+        A later version that adds a field gives the same. A default that changes its meaning needs another version.
         """
-        uncounted = {"output", "export", "storage", "logs"}
-        document = {key: value for key, value in self.document().items() if key not in uncounted}
-        document["limits"] = {
-            key: value
-            for key, value in document["limits"].items()
-            if key not in {"max_concurrent_trials", "checkpoint_interval", "grace_period"}
-        }
-        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        document = self.model_dump(mode="json", exclude_defaults=True)
+        return hash_of_document({**document, "spec_version": self.spec_version})
+
+
+def hash_of_document(document: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of what of a spec's document decides the answer, as canonical JSON."""
+    limits = {name: value for name, value in document.get("limits", {}).items() if name not in _UNCOUNTED_LIMITS}
+    counted = {name: value for name, value in document.items() if name not in _UNCOUNTED}
+    counted.pop("limits", None)
+    if limits:
+        counted["limits"] = limits
+    canonical = json.dumps(counted, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()

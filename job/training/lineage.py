@@ -67,7 +67,7 @@ class Lineage:
         self.setting = setting
         self.place = place
         self.seed = place.seed(request.seed)
-        self.state = LineageState(epoch=0, identity=identity_of(self.seed, request.hyperparameters))
+        self.state = LineageState(epoch=0, identity=identity_of(self.seed, request.hyperparameters, setting.provenance))
         self.epochs: list[dict[str, float]] = []
         self.best: Checkpoint | None = None
         # Whether the best epoch's weights are averages, other than those to go on from.

@@ -28,6 +28,7 @@ class TrialSetting:
         validation: what to score on; with folds the same rows, perhaps with other weights. None where nothing is.
         checkpoints: the folder that holds `<trial_id>.last.npz` and `<trial_id>.best.npz`; of trials of several
             executions one pair each, see `execution_name`.
+        provenance: of the run (see `job.sealing`): checkpoints of another one are not used.
         timeout: seconds that a trial may take, looked at while it trains; None for no limit.
         checkpoint_interval: seconds between checkpoints of a trial under way; None for none.
         tensorboard: the folder for TensorBoard logs; None for none.
@@ -48,6 +49,7 @@ class TrialSetting:
     objective: str
     direction: Direction
     checkpoints: Path
+    provenance: str = ""
     timeout: float | None = None
     checkpoint_interval: float | None = None
     tensorboard: Path | None = None

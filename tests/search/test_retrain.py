@@ -1,5 +1,6 @@
 """Retraining, the choice of what is published, and its evaluation. Real training on small images."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -14,12 +15,13 @@ from job.models import publishable_model
 from job.models.builders import MlpHyperModel
 from job.records import Execution, SearchResult, SearchTotals, TrialRecord, TrialRequest
 from job.retrain import Retraining, TrainedModel
+from job.retrain.winner import winner_of
 from job.search.oracle import Address
 from job.seeds import derive_seed
 from job.spec import DataSpec, RetrainSpec
 from job.spec.sections import WeightedObjective
 from job.target import Target
-from job.training.checkpoint import restore_checkpoint
+from job.training.checkpoint import identity_of, restore_checkpoint
 from job.training.epochs import DeviceRows
 from job.training.trial import TrialSetting, best_checkpoint, build_model, last_checkpoint, run_trial
 from job.training.trial_setting import ExecutionPlace
@@ -193,14 +195,44 @@ def diverging(searched):
 
 def test_a_diverged_retraining_counts_as_worse(retraining, searched):
     """Where every training on all rows diverges, the search's own model is published, and it is said why."""
-    trained = replace(retraining(attempts=2), result=diverging(searched)).run()
+    trained = as_trained(replace(retraining(attempts=2), result=diverging(searched))).run()
     description = trained.description
     assert (description.origin, description.trained_on) == ("search", "train")
     assert ["diverged" in attempt.shortfall for attempt in description.attempts] == [True, True]
-    assert weights(trained) == weights(winner_of(searched, retraining()))
+    assert weights(trained) == weights(published_winner(searched, retraining()))
 
 
-def winner_of(searched, retraining):
+def as_trained(retraining):
+    """Make the winner's checkpoint say that it is of what the result, made up for a test, says of the winner."""
+    winner = winner_of(retraining.result, retraining.dataset, seed=SEED, checkpoints=retraining.checkpoints)
+    with np.load(winner.checkpoint) as entries:
+        arrays = dict(entries)
+    state = json.loads(bytes(arrays["state"])) | {
+        "identity": identity_of(winner.seed, retraining.result.best.hyperparameters, retraining.provenance),
+        "best_epoch": winner.epoch,
+        "best_score": winner.score,
+    }
+    np.savez(winner.checkpoint, **arrays | {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)})
+    return retraining
+
+
+@pytest.mark.parametrize("changed", [{"identity": "beef"}, {"best_epoch": 99}, {"best_score": -1.0}])
+def test_a_checkpoint_of_something_else_is_not_published(retraining, searched, changed):
+    """One of another run, rung or epoch in the winner's place: the winner is trained anew, to the same weights."""
+    expected = weights(published_winner(searched, retraining()))
+    path = best_checkpoint(searched[1], ADDRESS.trial_id)
+    with np.load(path) as entries:
+        arrays = {name: entries[name] for name in entries.files}
+    state = json.loads(bytes(arrays["state"])) | changed
+    others = {name: np.zeros_like(array) for name, array in arrays.items()}
+    np.savez(path, **others | {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)})
+    again = retraining()
+    winner = winner_of(again.result, again.dataset, seed=SEED, checkpoints=again.checkpoints)
+    core = again._winners_model(winner, *again._rows())  # noqa: SLF001 - by chance another one may be published
+    assert [variable.numpy().tobytes() for variable in core.trainable_variables] == expected
+
+
+def published_winner(searched, retraining):
     core = build_model(retraining.hypermodel, VALUES, 0)
     restore_checkpoint(best_checkpoint(searched[1], ADDRESS.trial_id), core)
     return TrainedModel(publishable_model(core, retraining.dataset.preparation), None, core)
@@ -217,7 +249,7 @@ def test_diverged_candidates_are_passed_over(retraining, searched):
     """With `on: train` a diverged candidate is never published, not even where its accuracy is better."""
     best = diverging(searched).best.model_copy(update={"score": 0.0})
     result = result_of(best, direction="max", objective="val_accuracy")
-    trained = replace(retraining(on="train", seeds=2), result=result).run()
+    trained = as_trained(replace(retraining(on="train", seeds=2), result=result)).run()
     assert trained.description.origin == "search"
     assert all(
         math.isfinite(value) for variable in trained.model.trainable_variables for value in variable.numpy().flat
@@ -344,7 +376,7 @@ def test_the_searchs_own_model_is_published_where_every_retraining_is_worse(retr
         derive_seed(SEED, "retrain", 1),
     ]
     assert all("on the validation rows" in attempt.shortfall for attempt in description.attempts)
-    assert weights(trained) == weights(winner_of(searched, retraining()))
+    assert weights(trained) == weights(published_winner(searched, retraining()))
 
 
 def test_a_finished_attempt_is_not_trained_again(retraining, searched):

@@ -266,7 +266,7 @@ def test_a_record_carries_its_holders_token(start):
         lease.release()
     state.publication.lease = lease = RunLease(state.publication.store, state.publication.layout, memory=lambda: 0)
     lease.acquire()
-    state.store_record(state.with_token(record_of()))
+    state.store_record(state.as_own(record_of()))
     lease.release()
     (record,) = start().trial_records().values()
     assert record.token == 4
