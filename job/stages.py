@@ -157,6 +157,7 @@ def sensitivity(  # noqa: PLR0913 - see `search`
         starting=starting,
         discard=lambda trial_id: _delete_checkpoints(plan.checkpoints, trial_id),
         is_time_up=lambda: timeout is not None and seconds_used() >= timeout.total_seconds(),
+        patience=lambda: search_limits(spec).patience(seconds_used()),
     )
     return measure_sensitivity(result, frozen_space(plan.hypermodel()), spec.seed, runner)
 

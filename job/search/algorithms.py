@@ -89,8 +89,11 @@ def _proposals(
 
 def search_limits(spec: JobSpec) -> SearchLimits:
     """What ends the search early, besides the schedule's own end."""
+    timeout = None if spec.limits.timeout is None else spec.limits.timeout.total_seconds()
     return SearchLimits(
-        timeout=None if spec.limits.timeout is None else spec.limits.timeout.total_seconds(),
+        timeout=timeout,
+        # Trials that are nearly done may end.
+        grace=max(spec.limits.grace_period.total_seconds(), (timeout or 0.0) / 10),
         max_retries_per_trial=spec.limits.max_retries_per_trial,
         max_consecutive_failed_trials=spec.limits.max_consecutive_failed_trials,
         target=spec.stop.target,

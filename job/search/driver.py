@@ -95,7 +95,7 @@ class Driver:
             # Trials under way that do not count any more are the executor's to end.
             if not self._running or self._is_decided:
                 break
-            self._take_one_record()
+            self._take_one_record(started)
         return self._result()
 
     def _check_timeout(self, started: float) -> None:
@@ -148,12 +148,13 @@ class Driver:
             )
         self._executor.submit(request)
 
-    def _take_one_record(self) -> None:
-        record = self._executor.wait()
+    def _take_one_record(self, started: float) -> None:
+        record = self._executor.wait(self._limits.patience(self._clock() - started))
+        self._check_timeout(started)
         trial, attempt = self._running[record.trial_id]
         # A diverged trial is a function of its seed, and would again; some the user's code gives up for good.
         may_retry = record.status == "failed" and record.failure not in {"diverged", "given_up"}
-        if may_retry and attempt <= self._limits.max_retries_per_trial:
+        if may_retry and self._stopped_by is None and attempt <= self._limits.max_retries_per_trial:
             get_logger().warning("trial will be retried", trial_id=record.trial_id, attempt=attempt, error=record.error)
             self._running[record.trial_id] = (trial, attempt + 1)
             self._submit(trial)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _GROWTH = 2
 # Of `limits.grace_period`; the rest is for uploading what trials have written by then.
 _SHARE_OF_GRACE = 0.4
+# A trial that says nothing for so long is worth a word; at higher levels of the log none says anything.
+_SILENCE_SECONDS = 600.0
 
 
 class Executor(Protocol):
@@ -40,8 +42,16 @@ class Executor(Protocol):
         """Start an attempt. Only while fewer than `slots` are under way."""
         ...
 
-    def wait(self) -> TrialRecord:
-        """The record of the next attempt to end. Only while one is under way. Raises JobError."""
+    def wait(self, patience: float | None = None) -> TrialRecord:
+        """Return the record of the next attempt to end. Only while one is under way.
+
+        Args:
+            patience: after so many seconds an attempt under way is ended, and its record says so; None for never. See
+                `is_out_of_time`.
+
+        Raises:
+            JobError: what is not the trial's own affair.
+        """
         ...
 
     def abandon(self) -> None:
@@ -50,7 +60,7 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Runs trials one after the other in the driver's own process."""
+    """Runs trials one after the other in the driver's own process, where none can be ended from outside."""
 
     slots = 1
 
@@ -62,8 +72,9 @@ class InlineExecutor:
         """Keep the request; `wait` runs it."""
         self._submitted.append(request)
 
-    def wait(self) -> TrialRecord:
-        """Run the oldest request. Raises TrainingPausedError: see run_trial."""
+    def wait(self, patience: float | None = None) -> TrialRecord:
+        """Run the oldest request, however long it takes. Raises TrainingPausedError: see run_trial."""
+        del patience
         with pausing_by_itself():
             return self._run(self._submitted.popleft())
 
@@ -93,6 +104,7 @@ def open_executor(spec: JobSpec, plan: TrialPlan, *, log_fields: Mapping[str, st
         trial_timeout=None if timeout is None else timeout.total_seconds(),
         worker_memory=_GROWTH * worker_memory(prepared_bytes),
         grace=_SHARE_OF_GRACE * spec.limits.grace_period.total_seconds(),
+        silence=_SILENCE_SECONDS if spec.logs.level in {"debug", "info"} else None,
     )
     settings = _worker_settings(spec, plan, resources, log_fields, prepared_bytes)
     get_logger().info("workers started", workers=len(settings), cores=resources.cores, gpus=len(resources.gpus))

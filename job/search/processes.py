@@ -12,6 +12,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from typing import Self
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from job.logs import get_logger, log_forwarded
+from job.logs import bound, get_logger, log_forwarded
 from job.records import FailureKind, TrialRecord, TrialRequest, lost_trial
+from job.search.stopping import OUT_OF_TIME
 from job.search.worker import WorkerAnswer, WorkerSetting, run_in_worker, start_worker, warm_up
 from job.training.fork_server import worker_context
 
@@ -31,6 +33,9 @@ from job.training.fork_server import worker_context
 _EVENTS_SECONDS = 2.0
 # A trial that looks at its own time ends tidily; the pool's timeout is for one that cannot.
 _TIMEOUT_SLACK = 1.1
+# How often silence is looked for; and so long a killed worker may take to be gone.
+_LOOK_SECONDS = 5.0
+_JOIN_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +46,13 @@ class ProcessLimits:
         trial_timeout: seconds; None for never.
         worker_memory: bytes, looked at between trials.
         grace: seconds for trials under way to write their checkpoints, when the search ends before they do.
+        silence: seconds without an event after which a trial is warned of; None for never.
     """
 
     trial_timeout: float | None
     worker_memory: int
     grace: float = 10.0
+    silence: float | None = None
 
 
 class _Slot:
@@ -58,6 +65,8 @@ class _Slot:
         self.lineage: tuple[int, int, int] | None = None
         self.future: ProcessFuture[WorkerAnswer] | None = None
         self.started = 0.0
+        # When the trial under way last said something, or was last said to be silent.
+        self.heard = 0.0
         self.pid: int | None = None
         self._open()
 
@@ -82,12 +91,12 @@ class _Slot:
         with contextlib.suppress(Exception):
             self.pid = future.result()
 
-    @staticmethod
-    def _forward(events: Connection, drained: threading.Semaphore) -> None:
+    def _forward(self, events: Connection, drained: threading.Semaphore) -> None:
         """Log a worker's events as they come; a worker that dies in the middle of one leaves it unread."""
         with contextlib.suppress(EOFError, OSError):
             while True:
                 message = events.recv_bytes()
+                self.heard = time.monotonic()
                 if message:
                     log_forwarded(json.loads(message))
                 else:
@@ -96,7 +105,7 @@ class _Slot:
     def start(self, request: TrialRequest, timeout: float | None) -> None:
         self.request = request
         self.lineage = _lineage(request)
-        self.started = time.monotonic()
+        self.started = self.heard = time.monotonic()
         limit = None if timeout is None else timeout * _TIMEOUT_SLACK + 1
         self.future = self._pool.schedule(run_in_worker, args=(request,), timeout=limit)
 
@@ -126,7 +135,8 @@ class _Slot:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
         self.pid = None
-        self._pool.join()
+        with contextlib.suppress(TimeoutError):
+            self._pool.join(_JOIN_SECONDS)
         for end in (*self._worker_ends, self._lifeline, self._events):
             end.close()
 
@@ -179,14 +189,36 @@ class ProcessExecutor:
         slot = next((slot for slot in free if slot.lineage == _lineage(request)), free[0])
         slot.start(request, self._limits.trial_timeout)
 
-    def wait(self) -> TrialRecord:
-        """The record of the next attempt to end, however it ended."""
+    def wait(self, patience: float | None = None) -> TrialRecord:
+        """Return the record of the next attempt to end, however it ended; see Executor."""
+        deadline = None if patience is None else time.monotonic() + patience
         futures = {slot.future: slot for slot in self._slots if slot.future is not None}
-        done, _ = concurrent.futures.wait(futures, return_when=concurrent.futures.FIRST_COMPLETED)
-        slot = futures[next(future for future in futures if future in done)]
-        record = self._record_of(slot)
+        while True:
+            left = _LOOK_SECONDS if deadline is None else min(_LOOK_SECONDS, max(0.0, deadline - time.monotonic()))
+            done, _ = concurrent.futures.wait(futures, left, return_when=concurrent.futures.FIRST_COMPLETED)
+            if done:
+                slot = futures[next(future for future in futures if future in done)]
+                record = self._record_of(slot)
+                slot.clear()
+                return record
+            if deadline is not None and time.monotonic() >= deadline:
+                return self._end_one(min(futures.values(), key=lambda slot: slot.started))
+            self._tell_of_silence(futures.values())
+
+    def _end_one(self, slot: _Slot) -> TrialRecord:
+        record = _lost(slot, "timed_out", OUT_OF_TIME)
         slot.clear()
+        slot.replace_worker()
         return record
+
+    def _tell_of_silence(self, slots: Iterable[_Slot]) -> None:
+        for slot in slots:
+            silent = time.monotonic() - slot.heard
+            if self._limits.silence is not None and silent >= self._limits.silence and slot.request is not None:
+                slot.heard = time.monotonic()
+                seconds = round(time.monotonic() - slot.started)
+                with bound(trial_id=slot.request.trial_id):
+                    get_logger().warning("a trial says nothing", silent_seconds=round(silent), seconds=seconds)
 
     def abandon(self) -> None:
         """End the workers of all attempts under way; others take their place."""

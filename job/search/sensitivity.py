@@ -16,6 +16,7 @@ from job.records import HyperparameterEffect, SearchResult, Sensitivity, TrialRe
 from job.search.addressed import Address
 from job.search.executors import Executor
 from job.search.neighbours import Neighbour, neighbours_of
+from job.search.stopping import is_out_of_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class VariationRunner:
         starting: told of each attempt before it is handed to the executor.
         discard: told of each variation whose checkpoints are no longer needed.
         is_time_up: whether nothing more may start.
+        patience: for how many seconds what is under way may still take; None for ever.
     """
 
     executor: Executor
@@ -39,6 +41,7 @@ class VariationRunner:
     starting: Callable[[TrialRequest], None]
     discard: Callable[[str], None]
     is_time_up: Callable[[], bool]
+    patience: Callable[[], float | None] = lambda: None
 
     def run(self, requests: Sequence[TrialRequest]) -> dict[str, TrialRecord]:
         """The records, by trial id; without those that there was no time for.
@@ -64,8 +67,10 @@ class VariationRunner:
                 self._submit(request)
             if not running:
                 return records
-            record = self.executor.wait()
+            record = self.executor.wait(self.patience())
             request, attempt = running.pop(record.trial_id)
+            if is_out_of_time(record):
+                continue
             if record.status == "failed" and record.failure != "diverged" and attempt <= self.max_retries:
                 waiting.appendleft((request, attempt + 1))
                 continue

@@ -16,6 +16,7 @@ class SearchLimits:
 
     Attributes:
         timeout: seconds; None for none.
+        grace: seconds after which what is under way at the timeout is ended.
         target: a score that is good enough; None for none.
         no_improvement: so many trials without a better score are enough; None for none.
     """
@@ -25,6 +26,20 @@ class SearchLimits:
     max_consecutive_failed_trials: int
     target: float | None = None
     no_improvement: int | None = None
+    grace: float = 0.0
+
+    def patience(self, used: float) -> float | None:
+        """Return for how many seconds trials may still be under way, after `used` seconds; None for ever."""
+        return None if self.timeout is None else max(0.0, self.timeout + self.grace - used)
+
+
+# The error of an attempt that was ended because the search's time was up.
+OUT_OF_TIME = "it was still under way when limits.timeout and its grace were over"
+
+
+def is_out_of_time(record: TrialRecord) -> bool:
+    """Whether an attempt was ended because the search's time was up."""
+    return record.failure == "timed_out" and record.error == OUT_OF_TIME
 
 
 class Judge:
@@ -61,6 +76,9 @@ class Judge:
         return None
 
     def _count_failure(self, record: TrialRecord) -> None:
+        if is_out_of_time(record):
+            # It says nothing of the trial, and several are ended at once.
+            return
         self._consecutive_failures = self._consecutive_failures + 1 if record.status == "failed" else 0
         if self._consecutive_failures >= self._limits.max_consecutive_failed_trials:
             raise SearchFailedError(

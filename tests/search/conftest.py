@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from job.data import load_dataset
-from job.records import Execution, FailureKind, SearchResult, TrialRecord, TrialRequest
+from job.records import Execution, FailureKind, SearchResult, TrialRecord, TrialRequest, lost_trial
 from job.schedule import hyperband_schedule
 from job.search.algorithms import make_oracle, search_limits
 from job.search.driver import Driver
 from job.search.oracle import HyperbandOracle
-from job.search.stopping import SearchLimits
+from job.search.stopping import OUT_OF_TIME, SearchLimits
 from job.seeds import derive_seed
 from job.spec import DataSpec
 from job.training.device import prepare_process
@@ -77,6 +77,7 @@ class SimulatedExecutor:
         failures: how the attempts of a trial fail, in order; when the list ends, the attempt completes.
         metric: what a configuration scores in an epoch.
         elsewhere: trials that ran on another machine: their checkpoints are not expected here.
+        hang_from: the second from which on no attempt ends; None for never.
         seconds: a fake clock; each epoch takes one second of it.
     """
 
@@ -85,6 +86,7 @@ class SimulatedExecutor:
     failures: Mapping[str, Sequence[FailureKind]] = field(default_factory=dict)
     metric: Callable[[Mapping[str, float], int], float] = simulated_metric
     elsewhere: frozenset[str] = frozenset()
+    hang_from: float | None = None
     seconds: float = 0.0
     requests: list[TrialRequest] = field(default_factory=list)
     under_way: list[TrialRequest] = field(default_factory=list)
@@ -103,7 +105,11 @@ class SimulatedExecutor:
         self.requests.append(request)
         self.under_way.append(request)
 
-    def wait(self):
+    def wait(self, patience=None):
+        if self.hang_from is not None and self.seconds >= self.hang_from:
+            assert patience is not None
+            self.seconds += patience
+            return lost_trial(self.under_way.pop(0), "timed_out", OUT_OF_TIME)
         request = self.under_way.pop(self.chance.randrange(len(self.under_way)))
         self.seconds += request.to_epoch - request.from_epoch
         self.checkpoints.add(request.trial_id)
@@ -177,11 +183,12 @@ def simulate() -> Callable[..., Simulation]:
         spec=None,
         space=None,
         metric=None,
+        hang_from=None,
     ):
         space = space or two_hyperparameters()
         known = known or {}
         metric = metric or (rising_metric if rising else simulated_metric)
-        executor = SimulatedExecutor(slots, chance or dice(0), failures or {}, metric, frozenset(known))
+        executor = SimulatedExecutor(slots, chance or dice(0), failures or {}, metric, frozenset(known), hang_from)
         simulation = Simulation(executor, driver=None)
         objective = keras_tuner.Objective(METRIC, "max")
         if spec is None:

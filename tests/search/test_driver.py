@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from job.errors import SearchFailedError, StateConflictError
 from job.records import Execution
 from job.search.oracle import Address
+from job.search.stopping import is_out_of_time
 
 # The ids of the first rung of the first bracket, in the order in which they start.
 FIRST = [f"h0-b2-i{index:03d}-r0" for index in range(12)]
@@ -155,6 +156,23 @@ def test_the_timeout_starts_no_more_trials(simulate, slots):
     assert sum(short.planned - short.actual for short in result.totals.shortfalls) == 30 - result.totals.trials
 
 
+@pytest.mark.parametrize("hang_from", [8.0, 15.0])
+@pytest.mark.parametrize("slots", [1, 3, 4])
+def test_what_hangs_is_ended_at_the_timeout_and_fails_no_search(simulate, slots, hang_from):
+    """Each attempt under way is recorded as out of time, none is tried again, and the best so far is the result."""
+    search = simulate(timeout=20.0, slots=slots, hang_from=hang_from, consecutive=2, retries=2)
+    result = search.run()
+    ended = [record for record in search.stored if is_out_of_time(record)]
+    assert len(ended) == slots
+    assert {record.attempts for record in ended} == {1}
+    assert not search.executor.under_way
+    assert result.totals.stopped_by == "limits.timeout (20 s)"
+    assert result.best.score == max(record.score for record in search.stored if record.score is not None)
+    known = {record.trial_id: record for record in search.stored}
+    again = simulate(timeout=20.0, slots=slots, known=known, used_before=20.0, consecutive=2).run()
+    assert (again.best, again.trials) == (result.best, result.trials)
+
+
 @pytest.mark.parametrize(("used_before", "trials"), [(0.0, 10), (12.0, 4), (19.5, 1)])
 def test_the_timeout_sums_over_starts(simulate, used_before, trials):
     """What earlier starts of the run used is time that this one does not have."""
@@ -291,8 +309,8 @@ def test_a_rung_without_epochs_keeps_its_score(simulate):
     search = simulate(rising=True)
     train = search.executor.wait
 
-    def stopped():
-        record = train()
+    def stopped(patience=None):
+        record = train(patience)
         if record.rung == 0:
             return record
         parent = next(one for one in search.stored if one.trial_id == record.parent)

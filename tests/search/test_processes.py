@@ -11,11 +11,14 @@ import time
 
 import psutil
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from job import stages
 from job.records import TrialRequest
 from job.search.executors import open_executor
 from job.search.memory_watch import MemoryWatch
+from job.search.stopping import is_out_of_time
 from job.search.trial_plan import trial_plan
 from job.spec import JobSpec
 from job.training.checkpoint import last_checkpoint, read_state
@@ -78,8 +81,8 @@ class KillingExecutor:
         wait_until(lambda: slot.pid is not None and slot.future.running())
         os.kill(slot.pid, signal.SIGKILL)
 
-    def wait(self):
-        return self.executor.wait()
+    def wait(self, patience=None):
+        return self.executor.wait(patience)
 
 
 def search(plan, executor, stored):
@@ -133,6 +136,38 @@ def test_a_trial_that_hangs_is_ended_at_its_time(plan):
         assert "trial_timeout" in hung.error
         executor.submit(request(1))
         assert executor.wait().status == "completed"
+
+
+def test_what_is_under_way_when_time_is_up_is_ended(plan):
+    """Each attempt that hangs is ended after the patience, and says why; the workers that take their place work."""
+    made = plan(limits={"max_concurrent_trials": 2})
+    with open_executor(made.spec, made, log_fields={}) as executor:
+        for number in (0, 1):
+            executor.submit(request(number, to_epoch=100_000))
+        for slot in executor._slots:  # noqa: SLF001 - to know when they run
+            wait_until(lambda: slot.pid is not None and slot.future.running())  # noqa: B023 - used at once
+            os.kill(slot.pid, signal.SIGSTOP)
+        ended = [executor.wait(0.5), executor.wait(0.0)]
+        assert {record.trial_id for record in ended} == {request(0).trial_id, request(1).trial_id}
+        assert all(is_out_of_time(record) for record in ended)
+        executor.submit(request(2))
+        assert executor.wait(600).status == "completed"
+
+
+def test_a_trial_that_says_nothing_is_warned_of(plan, monkeypatch):
+    """A hang is in the log long before it ends anything."""
+    monkeypatch.setattr("job.search.executors._SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr("job.search.processes._LOOK_SECONDS", 0.2)
+    made = plan(limits={"max_concurrent_trials": 1})
+    with open_executor(made.spec, made, log_fields={}) as executor:
+        executor.submit(request(to_epoch=100_000))
+        (slot,) = executor._slots  # noqa: SLF001 - to know when it runs
+        wait_until(lambda: slot.pid is not None and slot.future.running())
+        os.kill(slot.pid, signal.SIGSTOP)
+        with capture_logs(processors=[merge_contextvars]) as events:
+            executor.wait(3.0)
+    (told, *_) = [event for event in events if event["event"] == "a trial says nothing"]
+    assert told["trial_id"] == request().trial_id
 
 
 def test_the_largest_worker_is_ended_before_the_memory_limit(plan):

@@ -15,7 +15,8 @@ class LimitsSpec(Section):
     max_concurrent_trials: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """How many trials may run at a time; `auto` takes what the machine allows."""
     timeout: Duration | None = None
-    """After this long no new trial starts; the best so far is retrained and published. Time that earlier starts of
+    """After this long no new trial starts, and what is under way a grace later (`grace_period`, or a tenth of this
+    if that is longer) is ended; the best so far is retrained and published. Time that earlier starts of
     the run used counts too."""
     trial_timeout: Duration | None = None
     """A trial that runs longer has failed."""
