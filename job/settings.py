@@ -16,6 +16,7 @@ empty `JOB_SPEC`: the ConfigMap that it comes from may have been emptied, and th
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from job.errors import Problem, SpecError
 from job.spec.fields import nearest, paths_named
 from job.spec.model import JobSpec
 from job.spec.overrides import VARIABLE_PREFIX, Override, variable_name, variable_segments
@@ -39,6 +40,8 @@ CONTROL_VARIABLES: dict[str, str] = {
     GIT_COMMIT_VARIABLES[1]: "the same, as GitHub's workflows set it",
     IMAGE_DIGEST_VARIABLE: "the digest of the container image, for the manifest",
 }
+
+_BACKEND_VARIABLE, _BACKEND = "KERAS_BACKEND", "tensorflow"
 
 # Kubernetes sets it in the pods of Indexed Jobs.
 _KNOWN_OF_OTHERS = {"JOB_COMPLETION_INDEX"}
@@ -69,7 +72,14 @@ class Settings:
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
-    """Read all that concerns the job from environment variables."""
+    """Read all that concerns the job from environment variables.
+
+    Raises:
+        SpecError: Keras is told to compute by something else than TensorFlow.
+    """
+    backend = environ.get(_BACKEND_VARIABLE) or _BACKEND
+    if backend != _BACKEND:
+        raise SpecError([Problem(_BACKEND_VARIABLE, f"expected {_BACKEND}: the job trains on TensorFlow", backend)])
     given = {name: value for name, value in environ.items() if value}
     ours = sorted(
         name

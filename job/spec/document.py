@@ -19,6 +19,11 @@ Document = dict[str, Any]
 # A spec has a few kilobytes; this only keeps a wrong path (a data set, a log) from being parsed.
 MAX_DOCUMENT_BYTES = 1024 * 1024
 
+# The deepest field has five levels; deeper nesting than this would exhaust the stack of whoever reads it.
+_DEEPEST, _SHOWN_DEPTH = 32, 3
+# Of the largest whole number that is a float.
+_MOST_BITS = 1024
+
 # Text that a document may carry and that is no field of the job.
 NOT_FIELDS = {
     "$schema": "Where editors find this schema.",
@@ -58,7 +63,7 @@ def parse_document(text: str, *, source: str, name: str | None = None) -> Docume
     if not isinstance(data, dict):
         kind = "a list" if isinstance(data, list) else "a single value"
         raise SpecError([Problem(source, f"expected a mapping of fields, such as `name: nightly`; found {kind}")])
-    problems = [Problem(format_path(path), "expected a finite number", shown) for path, shown in not_finite(data)]
+    problems = [Problem(format_path(path), message, shown) for path, message, shown in unusable_values(data)]
     if problems:
         raise SpecError(problems)
     return {key: value for key, value in data.items() if key not in NOT_FIELDS or not isinstance(value, str)}
@@ -127,15 +132,27 @@ def _without_dates(value: object) -> object:
     return value.isoformat() if isinstance(value, date | datetime | time) else value
 
 
-def not_finite(value: object, path: Path = ()) -> list[tuple[Path, str]]:
-    """Every infinity and NaN in plain data: where it is, and how it reads."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return [(path, str(value))]
-    if isinstance(value, dict):
-        return [found for key, entry in value.items() for found in not_finite(entry, (*path, key))]
-    if isinstance(value, list):
-        return [found for index, entry in enumerate(value) for found in not_finite(entry, (*path, index))]
-    return []
+def unusable_values(document: object) -> list[tuple[Path, str, str | None]]:
+    """Every infinity, NaN, number beyond any float, and value that is nested too deeply.
+
+    Returns:
+        Of each where it is, what was expected, and how it reads.
+    """
+    found: list[tuple[Path, str, str | None]] = []
+    waiting: list[tuple[Path, object]] = [((), document)]
+    while waiting:
+        path, value = waiting.pop()
+        if len(path) > _DEEPEST:
+            return [(path[:_SHOWN_DEPTH], f"expected at most {_DEEPEST} levels of nesting", None)]
+        if isinstance(value, float) and not math.isfinite(value):
+            found.append((path, "expected a finite number", str(value)))
+        elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            found.append((path, "expected a finite number", f"a whole number of {value.bit_length()} bits"))
+        elif isinstance(value, dict):
+            waiting += [((*path, key), entry) for key, entry in reversed(value.items())]
+        elif isinstance(value, list):
+            waiting += [((*path, index), entry) for index, entry in reversed(list(enumerate(value)))]
+    return found
 
 
 _PARSERS: dict[Format, Callable[[str], object]] = {"yaml": load_yaml, "json": _load_json, "toml": _load_toml}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from job.errors import Problem
 from job.spaces import BUILDERS, Builder, spell_out
-from job.spec.document import Document, not_finite
+from job.spec.document import Document, unusable_values
 from job.spec.fields import Place, nearest, paths_named, place_at, root
 from job.spec.paths import Path, begins_with, format_path, parse_path
 from job.spec.redaction import redact_text, show
@@ -204,9 +204,9 @@ def _read(text: str, place: Place) -> PlainValue:
         is_null = place.takes_null and resolve_scalar(text.strip()) is None
         return None if is_null else text
     value = load_yaml(text)
-    for path, shown in not_finite(value):
+    for path, expected, shown in unusable_values(value):
         where = f" at {format_path(path)}" if path else ""
-        raise ValueError(f"{shown}{where} is not a finite number")
+        raise ValueError(f"{expected}{where}" + ("" if shown is None else f", found {shown}"))
     return value
 
 

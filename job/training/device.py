@@ -33,6 +33,8 @@ def prepare_process(*, threads: int) -> Device:
     """
     # C++ logging is configured by the environment alone; a user who sets it wants to see it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A user's ~/.keras/keras.json may name another.
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("XLA_FLAGS", " ".join(_xla_flags()))
     with _native_noise_as_events():
         import tensorflow as tf  # noqa: PLC0415 - the environment above must be set first

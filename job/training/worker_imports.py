@@ -11,6 +11,8 @@ import signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A user's ~/.keras/keras.json may name another.
+os.environ["KERAS_BACKEND"] = "tensorflow"
 
 # NumPy's and SciPy's BLAS would start threads as they are imported, where a server that ended is started again, too;
 # trials have one core each. What a user's code starts later is not to inherit it.

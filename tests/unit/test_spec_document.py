@@ -142,6 +142,20 @@ def test_a_number_that_is_not_finite_is_named_by_its_path(text, name):
         parse_document(text, source=name, name=name)
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ('{"a": ' + "[" * 600 + "]" * 600 + "}", "s.json", r"^a\[0\]\[0\]: expected at most 32 levels of nesting"),
+        ("a: " + "[" * 100 + "]" * 100, "s.yaml", r"^a\[0\]\[0\]: expected at most 32 levels of nesting"),
+        ("seed: 0x" + "f" * 4000, "s.yaml", r"^seed: expected a finite number \(found a whole number of 16000 bits\)$"),
+    ],
+)
+def test_what_would_exhaust_a_reader_is_named_by_its_path(text, name, message):
+    """Nesting without an end, and numbers that no float holds."""
+    with pytest.raises(SpecError, match=message):
+        parse_document(text, source=name, name=name)
+
+
 def test_dates_of_toml_are_text():
     """TOML's dates read as they do in YAML and JSON."""
     assert parse_document("day = 2001-01-31", source="s.toml", name="s.toml") == {"day": "2001-01-31"}

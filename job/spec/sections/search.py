@@ -48,7 +48,7 @@ class SearchSpec(Section):
     of them is trained on every fold."""
     factor: int = Field(default=3, ge=2)
     """How many configurations of a rung compete for one place in the next."""
-    hyperband_iterations: int = Field(default=1, ge=1)
+    hyperband_iterations: int = Field(default=1, ge=1, le=10_000)
     """How often all brackets are run."""
     min_epochs: int = Field(default=1, ge=1)
     """The fewest epochs that a first rung may give."""
