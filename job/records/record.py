@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 HyperparameterValue = bool | int | float | str
 Hyperparameters = dict[str, HyperparameterValue]
 Direction = Literal["min", "max"]
-FailureKind = Literal["error", "given_up", "diverged", "timed_out"]
+FailureKind = Literal["error", "given_up", "diverged", "timed_out", "killed"]
 
 
 class Record(BaseModel):

@@ -35,7 +35,7 @@ class TrialRecord(Record):
         best_epoch: the number (from 1) of the epoch that the score was reached at; of several executions the mean,
             rounded.
         failure: how a failed trial failed: `given_up` where the user's code has raised KerasTuner's `FailedTrialError`,
-            which is not tried again; `error` is its text.
+            which is not tried again, `killed` where somebody has killed the worker; `error` is its text.
         attempts: how often the trial was started, retries included.
         seconds: wall-clock time of the successful attempt, or of the last one.
         token: the lease's fencing token when the record was written.

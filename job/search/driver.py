@@ -20,7 +20,7 @@ from job.records import SearchResult, SearchTotals, TrialRecord, TrialRequest
 from job.search.addressed import Address, AddressedOracle
 from job.search.executors import Executor
 from job.search.kept_checkpoints import KeptCheckpoints
-from job.search.stopping import Judge, SearchLimits
+from job.search.stopping import Judge, Retries, SearchLimits
 
 __all__ = ["Driver", "SearchLimits", "SearchObserver"]
 
@@ -74,6 +74,7 @@ class Driver:
         self._running: dict[str, tuple[Trial, int]] = {}
         self._best: TrialRecord | None = None
         self._judge = Judge(limits, oracle.direction)
+        self._retries = Retries(limits.max_retries_per_trial)
         self._kept = KeptCheckpoints(self._rank, discard)
         # Ended trials that no unfinished one precedes, in address order.
         self._settled: list[str] = []
@@ -152,9 +153,7 @@ class Driver:
         record = self._executor.wait(self._limits.patience(self._clock() - started))
         self._check_timeout(started)
         trial, attempt = self._running[record.trial_id]
-        # A diverged trial is a function of its seed, and would again; some the user's code gives up for good.
-        may_retry = record.status == "failed" and record.failure not in {"diverged", "given_up"}
-        if may_retry and self._stopped_by is None and attempt <= self._limits.max_retries_per_trial:
+        if self._retries.again(record, attempt) and self._stopped_by is None:
             get_logger().warning("trial will be retried", trial_id=record.trial_id, attempt=attempt, error=record.error)
             self._running[record.trial_id] = (trial, attempt + 1)
             self._submit(trial)

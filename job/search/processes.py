@@ -236,7 +236,7 @@ class ProcessExecutor:
             limit = self._limits.trial_timeout
             record = _lost(slot, "timed_out", f"took longer than limits.trial_timeout ({limit:g} s)")
         except (ProcessExpired, BrokenProcessPool) as error:
-            record = _lost(slot, "error", self._death_of(slot, error))
+            record = _lost(slot, *self._death_of(slot, error))
         else:
             slot.await_events()
             if answer.memory > self._limits.worker_memory:
@@ -248,14 +248,16 @@ class ProcessExecutor:
         slot.replace_worker()
         return record
 
-    def _death_of(self, slot: _Slot, error: Exception) -> str:
+    def _death_of(self, slot: _Slot, error: Exception) -> tuple[FailureKind, str]:
         reason = self._ended_for.pop(slot.pid or -1, None)
         if reason is not None:
-            return reason
+            return "error", reason
         code = getattr(error, "exitcode", None)
         if isinstance(code, int) and code < 0:
-            return f"the worker process was killed by {signal.Signals(-code).name}"
-        return f"the worker process died (exit code {code})"
+            # No code kills itself so: native code that crashes dies by another signal.
+            kind: FailureKind = "killed" if -code == signal.SIGKILL else "error"
+            return kind, f"the worker process was killed by {signal.Signals(-code).name}"
+        return "error", f"the worker process died (exit code {code})"
 
     def pause(self, seconds: float) -> None:
         """Have all trials under way write their checkpoints, for so long at most."""

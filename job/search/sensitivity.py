@@ -16,7 +16,7 @@ from job.records import HyperparameterEffect, SearchResult, Sensitivity, TrialRe
 from job.search.addressed import Address
 from job.search.executors import Executor
 from job.search.neighbours import Neighbour, neighbours_of
-from job.search.stopping import is_out_of_time
+from job.search.stopping import Retries, is_out_of_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class VariationRunner:
         # A search that was decided early leaves trials under way that do not count.
         self.executor.abandon()
         records: dict[str, TrialRecord] = {}
+        retries = Retries(self.max_retries)
         waiting: deque[tuple[TrialRequest, int]] = deque()
         for request in requests:
             if request.trial_id in self.known:
@@ -71,7 +72,7 @@ class VariationRunner:
             request, attempt = running.pop(record.trial_id)
             if is_out_of_time(record):
                 continue
-            if record.status == "failed" and record.failure != "diverged" and attempt <= self.max_retries:
+            if retries.again(record, attempt):
                 waiting.appendleft((request, attempt + 1))
                 continue
             records[record.trial_id] = record = record.model_copy(update={"attempts": attempt})

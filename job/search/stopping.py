@@ -4,6 +4,7 @@ Trials end in an order that depends on the number of workers; they are judged in
 all before it have ended. So the trial that decides is the same in every run, and what follows it does not count.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 from job.errors import SearchFailedError
@@ -33,6 +34,8 @@ class SearchLimits:
         return None if self.timeout is None else max(0.0, self.timeout + self.grace - used)
 
 
+# So many workers may be killed over a trial before that counts against it.
+_MOST_KILLS = 5
 # The error of an attempt that was ended because the search's time was up.
 OUT_OF_TIME = "it was still under way when limits.timeout and its grace were over"
 
@@ -40,6 +43,35 @@ OUT_OF_TIME = "it was still under way when limits.timeout and its grace were ove
 def is_out_of_time(record: TrialRecord) -> bool:
     """Whether an attempt was ended because the search's time was up."""
     return record.failure == "timed_out" and record.error == OUT_OF_TIME
+
+
+class Retries:
+    """Which failed attempts are tried again.
+
+    Args:
+        most: how often a trial is tried again for errors of its own.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._killed: Counter[str] = Counter()
+
+    def again(self, record: TrialRecord, attempt: int) -> bool:
+        """Whether the trial is tried once more; to be asked once for each attempt.
+
+        A diverged one is a function of its seed, and would again; some the user's code gives up for good. A worker that
+        was killed says nothing of its trial, unless that comes again and again.
+
+        Args:
+            record: of the attempt.
+            attempt: its number, from 1.
+        """
+        if record.status != "failed" or record.failure in {"diverged", "given_up"} or is_out_of_time(record):
+            return False
+        if record.failure == "killed":
+            self._killed[record.trial_id] += 1
+            return self._killed[record.trial_id] < _MOST_KILLS
+        return attempt - self._killed[record.trial_id] <= self._most
 
 
 class Judge:

@@ -322,3 +322,27 @@ def test_a_rung_without_epochs_keeps_its_score(simulate):
     result = search.run()
     assert (result.totals.trials, result.totals.failed_trials, result.totals.shortfalls) == (30, 0, ())
     assert [trial.rung for trial in result.trials if trial.bracket == 2].count(2) == 2
+
+
+@pytest.mark.parametrize(("kills", "status"), [(4, "completed"), (5, "failed")])
+def test_a_worker_killed_from_outside_does_not_count_like_an_error(simulate, kills, status):
+    """Up to the fifth time the trial is tried again whatever its retries, and the answer is that without any kill."""
+    plain = simulate(retries=0).run()
+    name = plain.trials[0].trial_id
+    search = simulate(retries=0, failures={name: ["killed"] * kills})
+    result = search.run()
+    record = next(record for record in search.stored if record.trial_id == name)
+    assert (record.status, record.attempts) == (status, min(kills, 4) + 1)
+    if status == "completed":
+        assert [(one.trial_id, one.score) for one in result.trials] == [
+            (one.trial_id, one.score) for one in plain.trials
+        ]
+
+
+def test_a_kill_leaves_a_trial_its_own_retries(simulate):
+    """Errors of its own count by themselves, before and after a kill."""
+    name = simulate().run().trials[0].trial_id
+    search = simulate(retries=1, failures={name: ["killed", "error", "killed"]})
+    search.run()
+    record = next(record for record in search.stored if record.trial_id == name)
+    assert (record.status, record.attempts) == ("completed", 4)

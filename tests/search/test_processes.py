@@ -117,7 +117,7 @@ def test_a_worker_that_always_dies_fails_its_trial_alone(plan):
         wait_until(lambda: slot.pid is not None and slot.future.running())
         os.kill(slot.pid, signal.SIGKILL)
         lost = executor.wait()
-        assert (lost.status, lost.failure) == ("failed", "error")
+        assert (lost.status, lost.failure) == ("failed", "killed")
         assert "SIGKILL" in lost.error
         executor.submit(request(1))
         assert executor.wait().status == "completed"
