@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from job.errors import LockedError, ObjectNotFoundError, PreconditionFailedError, StateConflictError
+from job.errors import DataError, LockedError, ObjectNotFoundError, PreconditionFailedError, StateConflictError
 from job.layout import (
     FAILURE,
     LOGS_FOLDER,
@@ -227,11 +227,40 @@ def _published_at(data: bytes) -> datetime:
 
 
 def read_manifest(store: ObjectStore, layout: RunLayout) -> Manifest | None:
-    """The manifest of a run; None if it is not published."""
+    """Return the manifest of a run; None if it is not published.
+
+    Raises:
+        DataError: there is one, and it cannot be read: nothing tells what was published.
+    """
     try:
         return Manifest.model_validate_json(store.get(layout.key(MANIFEST)).data)
     except ObjectNotFoundError:
         return None
+    except ValidationError as error:
+        raise DataError(
+            f"{store.url}/{layout.key(MANIFEST)} is damaged: it is no manifest",
+            advice="use another run id; or put back the object, or delete it: then the run is published again",
+        ) from error
+
+
+def require_artifacts(store: ObjectStore, layout: RunLayout, manifest: Manifest) -> None:
+    """Raise DataError where something that a manifest names is gone, or of another size; `verify` reads it all.
+
+    Trial records are left out, for there may be many, and logs, which a rule of the bucket may expire.
+    """
+    named = {
+        name: artifact
+        for name, artifact in manifest.artifacts.items()
+        if not name.startswith((LOGS_FOLDER, *RECORD_FOLDERS))
+    }
+    found = {name: store.stat(layout.key(name)) for name in named}
+    wrong = [name for name, info in found.items() if info is None or info.size != named[name].size]
+    if wrong:
+        raise DataError(
+            f"run {layout.run_id} was published, but of its {len(named)} artifacts {len(wrong)} are gone or of another "
+            f"size, {min(wrong)} among them",
+            advice="tuning-job verify names all of them; put them back, or use another run id",
+        )
 
 
 def write_failure(store: ObjectStore, layout: RunLayout, failure: Failure) -> None:

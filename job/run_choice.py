@@ -15,7 +15,7 @@ from job.errors import JobError, LockedError, ObjectNotFoundError, StateConflict
 from job.layout import FAILURE, MANIFEST, SPEC, RunLayout, runs_prefix
 from job.lease import RunLease
 from job.logs import get_logger
-from job.publish import Publication, open_publication, read_manifest
+from job.publish import Publication, open_publication, read_manifest, require_artifacts
 from job.records import Failure
 from job.run_state import RunState
 from job.spec import JobSpec
@@ -69,6 +69,7 @@ def already_published(spec: JobSpec, publication: Publication) -> bool:
 
     Raises:
         StateConflictError: the run was published from another spec.
+        DataError: what was published is damaged.
     """
     manifest = read_manifest(publication.store, publication.layout)
     if manifest is None:
@@ -80,6 +81,7 @@ def already_published(spec: JobSpec, publication: Publication) -> bool:
         raise StateConflictError(
             f"run {publication.layout.run_id} was published from another spec: {hashes}", advice="use another run id"
         )
+    require_artifacts(publication.store, publication.layout, manifest)
     publication.settle(manifest)
     # A process that was killed right after the manifest left them.
     remove_checkpoints(publication)

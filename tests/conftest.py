@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -216,12 +216,18 @@ def bucket(s3_admin, s3_environment) -> str:  # noqa: ARG001 - the environment i
 @pytest.fixture(scope="session")
 def old_minio(tmp_path_factory) -> Iterator[S3Server]:
     """A server that ignores conditional writes, ended with the session."""
-    folder = tmp_path_factory.mktemp("old-minio")
+    with gateway(tmp_path_factory.mktemp("old-minio")) as server:
+        yield server
+
+
+@contextmanager
+def gateway(folder: Path, *, keeps_etags: bool = True) -> Iterator[S3Server]:
+    """A JuiceFS gateway, ended with the block."""
     access_key, secret_key = "test-access-key", uuid.uuid4().hex
     for port in random.sample(PORTS, START_ATTEMPTS):
         if not is_free(port):
             continue
-        process = start_gateway(folder / str(port), port, access_key, secret_key)
+        process = start_gateway(folder / str(port), port, access_key, secret_key, keeps_etags=keeps_etags)
         if comes_up(process, port, folder / str(port) / "output.log"):
             break
     else:
@@ -248,6 +254,16 @@ def old_minio_bucket(old_minio_admin, old_minio_environment) -> str:  # noqa: AR
     name = f"test-{uuid.uuid4().hex[:12]}"
     old_minio_admin.create_bucket(Bucket=name)
     return name
+
+
+@pytest.fixture
+def bucket_without_etags(tmp_path, monkeypatch) -> Iterator[str]:
+    """A bucket on a gateway that leaves out ETags, with the environment that leads to it."""
+    with gateway(tmp_path, keeps_etags=False) as server:
+        lead_to(server, monkeypatch)
+        name = f"test-{uuid.uuid4().hex[:12]}"
+        admin_of(server).create_bucket(Bucket=name)
+        yield name
 
 
 @pytest.fixture

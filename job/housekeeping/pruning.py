@@ -16,7 +16,7 @@ from job.errors import DataError, ObjectNotFoundError
 from job.housekeeping.folders import RunFolder, read_pointer
 from job.housekeeping.overview import Overview, RunOverview, read_overview
 from job.housekeeping.retention import Decision, decide
-from job.layout import CHAMPION, FAILURE, LATEST, LEASE, LOGS_FOLDER, MANIFEST, TENSORBOARD_FOLDER
+from job.layout import CHAMPION, FAILURE, INPUTS, LATEST, LEASE, LOGS_FOLDER, MANIFEST, SPEC, TENSORBOARD_FOLDER
 from job.records import Lease
 from job.store import ObjectStore
 from job.store.local import LocalStore
@@ -144,11 +144,11 @@ def _delete_run(store: ObjectStore, folder: RunFolder, pool: ThreadPoolExecutor)
     store.delete(folder.prefix + MANIFEST)
     # Listed anew, for what was written since.
     relatives = [entry.key.removeprefix(folder.prefix) for entry in store.list(folder.prefix)]
-    dated = [relative for relative in _DATED if relative in relatives]
+    pins, dated = ([one for one in kind if one in relatives] for kind in (_PINS, _DATED))
     segments = [relative for relative in relatives if _is_log_segment(relative)]
-    rest = sorted(set(relatives) - set(dated) - set(segments))
+    rest = sorted(set(relatives) - set(pins) - set(dated) - set(segments))
     list(pool.map(store.delete, (folder.prefix + relative for relative in rest)))
-    for relative in (*segments, *dated):
+    for relative in (*pins, *segments, *dated):
         store.delete(folder.prefix + relative)
     if isinstance(store, LocalStore):
         store.remove_remains(folder.prefix.rstrip("/"))
@@ -156,6 +156,8 @@ def _delete_run(store: ObjectStore, folder: RunFolder, pool: ThreadPoolExecutor)
 
 # Besides the names of log segments, these tell a run's age.
 _DATED: Sequence[str] = (FAILURE, LEASE)
+# As long as there are records, these say what they are of.
+_PINS: Sequence[str] = (INPUTS, SPEC)
 
 
 def _is_log_segment(relative: str) -> bool:

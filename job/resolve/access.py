@@ -90,6 +90,7 @@ def _unwritable_output(spec: JobSpec) -> Iterator[AccessProblem]:
     try:
         store = open_store(spec.output, storage_options(spec))
         store.put(key, b"tuning-job checks that it may write here\n")
+        store.stat(key)
         store.delete(key)
     except (AccessError, StoreError) as error:
         yield _problem("output", error.message, spec.output, error)

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 # s3transfer, which boto3 moves files with, ships no types.
 from s3transfer.exceptions import S3DownloadFailedError  # type: ignore[import-untyped]
 
-from job.errors import ConditionsUnsupportedError, ObjectNotFoundError, PreconditionFailedError, StoreError
+from job.errors import AccessError, ConditionsUnsupportedError, ObjectNotFoundError, PreconditionFailedError, StoreError
 from job.store.files import HashingReader, HashingWriter, unfinished_file
 from job.store.keys import check_folder, check_key, check_prefix, is_key
 from job.store.options import StorageOptions
@@ -90,8 +90,8 @@ class S3Store:
             for _ in range(_READ_ATTEMPTS - 1):
                 answer = self._client.get_object(**target)
                 with suppress(*_BROKEN_BODIES):
-                    return _read_body(answer)
-            return _read_body(self._client.get_object(**target))
+                    return _read_body(answer, self._url_of(key))
+            return _read_body(self._client.get_object(**target), self._url_of(key))
 
     def get_file(self, key: str, path: Path, *, version: str | None = None) -> StoredFile:
         """See ObjectStore."""
@@ -120,7 +120,8 @@ class S3Store:
                 raise
         # Buckets whose versioning was suspended answer `null`, which names whatever was written last.
         version = answer.get("VersionId")
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"], None if version == "null" else version)
+        etag = _etag_of(answer, self._url_of(key))
+        return ObjectInfo(key, answer["ContentLength"], etag, None if version == "null" else version)
 
     def put(self, key: str, data: bytes) -> None:
         """See ObjectStore."""
@@ -292,5 +293,15 @@ def _write_parameters(options: StorageOptions) -> dict[str, str]:
     return parameters
 
 
-def _read_body(answer: dict[str, Any]) -> StoredObject:
-    return StoredObject(answer["Body"].read(), answer["ETag"])
+def _read_body(answer: dict[str, Any], url: str) -> StoredObject:
+    return StoredObject(answer["Body"].read(), _etag_of(answer, url))
+
+
+def _etag_of(answer: dict[str, Any], url: str) -> str:
+    etag = answer.get("ETag")
+    if not etag:
+        raise AccessError(
+            f"{url}: the server answers without an ETag, by which it would be noticed that an object has changed",
+            advice="use a server that gives them; JuiceFS's gateway does with --keep-etag",
+        )
+    return str(etag)

@@ -12,7 +12,9 @@ def juicefs_command() -> str:
     return shutil.which("juicefs", path=str(Path(sys.executable).parent)) or "juicefs"
 
 
-def start_gateway(folder: Path, port: int, access_key: str, secret_key: str) -> subprocess.Popen:
+def start_gateway(
+    folder: Path, port: int, access_key: str, secret_key: str, *, keeps_etags: bool = True
+) -> subprocess.Popen:
     """Start a gateway that keeps everything in a new folder; it does not answer at once."""
     folder.mkdir()
     metadata = f"sqlite3://{folder}/metadata.db"
@@ -29,7 +31,7 @@ def start_gateway(folder: Path, port: int, access_key: str, secret_key: str) -> 
         f"--log={folder}/gateway.log",
         f"--cache-dir={folder}/cache",
         "--multi-buckets",
-        "--keep-etag",
+        *(["--keep-etag"] if keeps_etags else []),
         "--no-banner",
         "--no-usage-report",
     ]

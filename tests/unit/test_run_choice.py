@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from job.errors import LockedError, StateConflictError
+from job.errors import DataError, LockedError, StateConflictError
 from job.layout import CHECKPOINTS_FOLDER, FAILURE, LEASE, MANIFEST, SPEC, RunLayout
 from job.lease import RunLease
 from job.publish import Publication
@@ -193,3 +193,35 @@ def test_what_a_kill_right_after_the_manifest_left_is_removed(store):
     assert already_published(SPEC_OF, publication)
     assert not list(store.list(publication.layout.key(CHECKPOINTS_FOLDER)))
     assert store.get(publication.layout.key(SPEC)).data == b"content"
+
+
+def test_a_damaged_manifest_is_told_and_not_replaced(store):
+    """Exit code 12: nothing tells what was published, and `verify` says the same."""
+    publication = Publication(store, RunLayout("nightly", "one"))
+    begin(store, "one")
+    store.put(publication.layout.key(MANIFEST), b'{"torn')
+    for _ in range(2):
+        with pytest.raises(DataError, match="is no manifest"):
+            open_run(SPEC_OF, store, "one")
+    assert store.get(publication.layout.key(MANIFEST)).data == b'{"torn'
+
+
+@pytest.mark.parametrize("there", [None, b"other"])
+def test_what_has_lost_an_artifact_is_not_already_published(store, there):
+    """Exit code 12 where what the manifest names is gone or of another size; but for logs, which may expire."""
+    publication = Publication(store, RunLayout("nightly", "one"))
+    begin(store, "one")
+    document = json.loads(manifest_for(publication.layout))
+    document["artifacts"] = {
+        "model/model.keras": {"size": 4, "sha256": "0"},
+        "logs/job-1.jsonl": {"size": 4, "sha256": "0"},
+    }
+    store.put(publication.layout.key(MANIFEST), json.dumps(document).encode())
+    store.put(publication.layout.key("model/model.keras"), b"four")
+    assert already_published(SPEC_OF, publication)
+    if there is None:
+        store.delete(publication.layout.key("model/model.keras"))
+    else:
+        store.put(publication.layout.key("model/model.keras"), there)
+    with pytest.raises(DataError, match=r"of its 1 artifacts 1 are gone .* model/model\.keras"):
+        already_published(SPEC_OF, publication)
