@@ -38,7 +38,7 @@ EXTERNAL_ENDPOINT, *EXTERNAL_CREDENTIALS = ("TEST_S3_ENDPOINT", "TEST_S3_ACCESS_
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fuzz", type=int, default=200, help="how many mutated specs to try")
+    parser.addoption("--fuzz", type=int, default=100, help="how many mutated specs to try")
     parser.addoption("--kills", type=int, default=4, help="how often the kill test kills its run")
     parser.addoption("--kill-seed", type=int, default=None, help="draws the moments; a new one each time without it")
     parser.addoption("--pairs", type=int, default=4, help="how many rows of the covering array to run; 0 for all")

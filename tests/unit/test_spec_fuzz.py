@@ -51,9 +51,8 @@ def mutated(draw):
         if kind == "delete":
             del holder[path[-1]]
         elif kind == "add" and isinstance(holder, dict):
-            holder[draw(st.sampled_from(["units", "hidden_layers", "batch_size", "novelty", "type", "max_trials"]))] = (
-                draw(st.sampled_from(NASTY))
-            )
+            name = draw(st.sampled_from(["units", "hidden_layers", "batch_size", "novelty", "type", "max_trials"]))
+            holder[name] = copy.deepcopy(draw(st.sampled_from(NASTY)))
         else:
             holder[path[-1]] = copy.deepcopy(draw(st.sampled_from(NASTY)))
     return document
