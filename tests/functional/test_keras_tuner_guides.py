@@ -85,7 +85,7 @@ def test_layers_in_a_plain_loop_are_tuned_one_by_one(tuned):
         model.compile(keras.optimizers.Adam(rate), loss="categorical_crossentropy", metrics=["accuracy"])
         return model
     """
-    done = tuned(IMAGES, model, search={"objective": "val_accuracy", "max_trials": 12})
+    done = tuned(IMAGES, model, search={"objective": "val_accuracy", "max_trials": 8})
     assert done.code == 0, done.said
     tried = [record["hyperparameters"] for record in done.records]
     for values in tried:
@@ -111,7 +111,7 @@ def test_fit_tunes_how_it_trains(tuned):
         def fit(self, hp, model, *args, **kwargs):
             return model.fit(*args, shuffle=hp.Boolean("shuffle"), **kwargs)
     """
-    done = tuned(IMAGES, model, "MyHyperModel", search={"objective": "val_accuracy", "max_trials": 8})
+    done = tuned(IMAGES, model, "MyHyperModel", search={"objective": "val_accuracy", "max_trials": 6})
     assert done.code == 0, done.said
     assert {record["hyperparameters"]["shuffle"] for record in done.records} == {True, False}
 

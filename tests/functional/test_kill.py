@@ -12,9 +12,9 @@ from faults.kill_harness import STAGES, Killer, draw_aims, timeline_of
 from faults.stored_run import assert_complete, assert_same_answer, stored_run
 from faults.synthetic_job import SyntheticJob
 
-# With so many kills the first rung's trials take over 10 s each; with fewer, about 2 s.
+# With so many kills the first rung's trials take over 10 s each; with fewer, about 1 s.
 LONG_FROM = 20
-SHORT_ROWS, LONG_ROWS = 45_000, 400_000
+SHORT_ROWS, LONG_ROWS = 15_000, 400_000
 
 
 def test_a_killed_run_gives_the_answer_of_an_uninterrupted_one(
