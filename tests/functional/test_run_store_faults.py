@@ -25,7 +25,8 @@ def run_folder(output: Path) -> Path:
 def records(output: Path) -> dict[str, dict]:
     """All that does not differ from run to run, by trial."""
     found = [json.loads(path.read_text()) for path in (run_folder(output) / "trials").glob("*.json")]
-    changing = {"seconds", "worker", "token", "attempts", "checksum"}
+    # The executor is part of the spec, and the spec of the provenance.
+    changing = {"seconds", "worker", "token", "attempts", "checksum", "provenance"}
     return {one["trial_id"]: {k: v for k, v in one.items() if k not in changing} for one in found}
 
 
