@@ -21,7 +21,8 @@ SPEC = {
     },
     "limits": {"max_concurrent_trials": 2, "checkpoint_interval": "100ms"},
 }
-CIRCUMSTANCES = ("seconds", "worker", "attempts", "token", "checksum")
+# The executor is part of the spec, and the spec of the provenance.
+CIRCUMSTANCES = ("seconds", "worker", "attempts", "token", "checksum", "provenance")
 
 
 def environment_of(clean_environment, output, **spec):
