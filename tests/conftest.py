@@ -41,7 +41,7 @@ def pytest_addoption(parser):
     parser.addoption("--fuzz", type=int, default=100, help="how many mutated specs to try")
     parser.addoption("--kills", type=int, default=4, help="how often the kill test kills its run")
     parser.addoption("--kill-seed", type=int, default=None, help="draws the moments; a new one each time without it")
-    parser.addoption("--pairs", type=int, default=4, help="how many rows of the covering array to run; 0 for all")
+    parser.addoption("--pairs", type=int, default=2, help="how many rows of the covering array to run; 0 for all")
     parser.addoption(
         "--repeated-seconds", type=float, default=None, help="at most so much training may be repeated per kill"
     )

@@ -97,9 +97,18 @@ def environment(clean_environment, tmp_path):
 
 def make_unusable(folder: Path) -> None:
     """From now on nothing can be written there, not even by root."""
+    blocked = folder.with_name("blocked")
+    blocked.mkdir()
+    (blocked / "quickstart").write_text("a file where the store has a folder")
     shutil.move(folder, folder.with_name("away"))
-    folder.mkdir()
-    (folder / "quickstart").write_text("a file where the store has a folder")
+    while True:
+        try:
+            blocked.rename(folder)
+        except OSError:
+            # The job has made a folder in between.
+            shutil.rmtree(folder)
+        else:
+            return
 
 
 def make_usable(folder: Path) -> None:
