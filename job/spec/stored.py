@@ -49,7 +49,7 @@ def read_stored(data: bytes) -> StoredSpec | None:
         spec = JobSpec.model_validate(document)
     except (ValidationError, RecursionError):
         spec = None
-    # Versions before 0.2 hashed the defaults, too.
+    # Before, 0.1.0 hashed the defaults, too: see tests/golden.
     if stated != (None if spec is None else spec.hash()) and stated != _hash_with_defaults(document):
         return None
     return StoredSpec(stated, spec, document)
