@@ -85,7 +85,7 @@ def test_layers_in_a_plain_loop_are_tuned_one_by_one(tuned):
         model.compile(keras.optimizers.Adam(rate), loss="categorical_crossentropy", metrics=["accuracy"])
         return model
     """
-    done = tuned(IMAGES, model, search={"objective": "val_accuracy", "max_trials": 8})
+    done = tuned(IMAGES, model, search={"objective": "val_accuracy", "max_trials": 12})
     assert done.code == 0, done.said
     tried = [record["hyperparameters"] for record in done.records]
     for values in tried:
