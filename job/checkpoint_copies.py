@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from job.errors import JobError, ObjectNotFoundError
-from job.layout import CHECKPOINTS_FOLDER, RunLayout
+from job.layout import ATTEMPTS_FOLDER, CHECKPOINTS_FOLDER, RunLayout
 from job.logs import get_logger
 from job.store import ObjectStore
 from job.uploads import UploadQueue, through_outage
@@ -161,9 +161,10 @@ class CheckpointCopies:
 
 
 def remove_copies(store: ObjectStore, layout: RunLayout) -> None:
-    """Delete all checkpoints of a run from the store. Raises AccessError, StoreError."""
-    for entry in store.list(layout.key(CHECKPOINTS_FOLDER)):
-        store.delete(entry.key)
+    """Delete all checkpoints of a run from the store, and markers of attempts. Raises AccessError, StoreError."""
+    for folder in (CHECKPOINTS_FOLDER, ATTEMPTS_FOLDER):
+        for entry in list(store.list(layout.key(folder))):
+            store.delete(entry.key)
 
 
 def _trial_of(name: str) -> str:

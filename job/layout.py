@@ -4,6 +4,7 @@ Keys are relative to the store's root, which is the spec's `output`.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,24 @@ def access_check_key(name: str, unique: str) -> str:
 def condition_probe_key(name: str, unique: str) -> str:
     """A small object, written and deleted at once to find out whether conditional writes are honoured."""
     return f"{name}/condition-check-{unique}"
+
+
+class RunKeys(Protocol):
+    """Where a run's objects are, in a store that was opened anywhere above it."""
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def prefix(self) -> str:
+        """What all its keys begin with."""
+        ...
+
+    def key(self, relative: str) -> str:
+        """The store key of an object named relative to the run."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +112,11 @@ _LOG_SEGMENTS = f"{LOGS_FOLDER}job-"
 def is_shared(relative: str) -> bool:
     """Whether a key belongs to the run as a whole, or tells its start by its own name as log segments do."""
     return relative in _SHARED or relative.startswith((*_SHARED_FOLDERS, _LOG_SEGMENTS))
+
+
+def is_log_segment(relative: str) -> bool:
+    """Return whether a key is of a piece of the log: each start's own, by its name."""
+    return relative.startswith(_LOG_SEGMENTS)
 
 
 def start_prefix(start: str) -> str:

@@ -47,6 +47,7 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None, ending: Endin
     given = run_id or settings.run_id
     with bound(**({} if given is None else {"run_id": given})), failure_logged(), signals_as_errors():
         store = open_store(spec.output, storage_options(spec))
+        heartbeats = open_store(spec.output, storage_options(spec), impatient=True)
         if given is not None:
             publication = Publication(store, RunLayout(spec.name, given))
             _tell_which(publication, ending)
@@ -56,26 +57,32 @@ def run_job(spec: JobSpec, settings: Settings, run_id: str | None, ending: Endin
         require_packages(spec.export)
         require_access(spec)
         require_disk(spec, scratch_root(settings.scratch))
-    if given is None and _went_on(spec, settings, store, console, ending):
+    if given is None and _went_on(spec, settings, (store, heartbeats), console, ending):
         return
     chosen = given or new_run_id()
     with bound(run_id=chosen):
         _tell_which(Publication(store, RunLayout(spec.name, chosen)), ending)
         with failure_logged(), signals_as_errors():
-            opened = open_run(spec, store, chosen)
+            opened = open_run(spec, store, chosen, heartbeats)
             if opened is None:
                 tell_result(Publication(store, RunLayout(spec.name, chosen)), ending, skipped=True)
         if opened is not None:
             work_on(spec, settings, opened, console, partial(work, ending))
 
 
-def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Console | None", ending: Ending) -> bool:
+def _went_on(
+    spec: JobSpec,
+    settings: Settings,
+    stores: tuple[ObjectStore, ObjectStore],
+    console: "Console | None",
+    ending: Ending,
+) -> bool:
     """Go on with an unfinished run, if there is one that can be had."""
     with failure_logged(), signals_as_errors():
-        unfinished = list(unfinished_runs(store, spec))
+        unfinished = list(unfinished_runs(stores[0], spec))
     for run_id in unfinished:
         with bound(run_id=run_id):
-            publication = _opened_unless_held(spec, store, run_id)
+            publication = _opened_unless_held(spec, stores, run_id)
             if publication is None:
                 continue
             _tell_which(publication, ending)
@@ -89,10 +96,10 @@ def _went_on(spec: JobSpec, settings: Settings, store: ObjectStore, console: "Co
     return False
 
 
-def _opened_unless_held(spec: JobSpec, store: ObjectStore, run_id: str) -> Publication | None:
+def _opened_unless_held(spec: JobSpec, stores: tuple[ObjectStore, ObjectStore], run_id: str) -> Publication | None:
     with failure_logged(), signals_as_errors():
         try:
-            return open_run(spec, store, run_id)
+            return open_run(spec, stores[0], run_id, stores[1])
         except LockedError as error:
             get_logger().info("run passed over", reason=error.message)
             return None

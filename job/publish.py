@@ -17,23 +17,30 @@ from pydantic import ValidationError
 from job.errors import DataError, LockedError, ObjectNotFoundError, PreconditionFailedError, StateConflictError
 from job.layout import (
     FAILURE,
+    INPUTS,
+    LEASE,
     LOGS_FOLDER,
     MANIFEST,
     RECORD_FOLDERS,
+    SPEC,
     RunLayout,
     condition_probe_key,
+    is_log_segment,
     is_shared,
     latest_key,
     start_prefix,
 )
-from job.lease import RunLease
+from job.lease import FencedStore, RunLease
 from job.logs import get_logger
 from job.records import Artifact, Failure, Manifest, Pointer, artifact_of
 from job.store import LookFirstStore, ObjectStore, honours_conditions
+from job.store.keys import is_key
 from job.strict_json import strict_json
 
 # How often the pointer is tried when other runs move it at the same moment.
 _POINTER_ATTEMPTS = 10
+# What every start of a run shares, whether a manifest names it or not.
+_PINNED = (SPEC, INPUTS, LEASE, MANIFEST)
 
 
 @dataclass(slots=True)
@@ -41,11 +48,13 @@ class Publication:
     """Writes one run's artifacts and keeps count of them for the manifest.
 
     Attributes:
+        store: where the run is; written to by whoever holds the run, once that is this process (see `FencedStore`).
         prefix: stands before the names of artifacts; where the server ignores conditional writes it is the start's own.
         artifacts: what was written so far, by key relative to the run.
-        lease: once it is lost, nothing but the log is written any more; None for whoever needs none.
+        lease: once it is lost, nothing but the log is written any more; None for whoever has none.
         provenance: of the run (see `job.sealing`), once it is known.
         new_pins: which of its pins this start has written.
+        unfenced: the store, for what anyone may write: the log, and what follows a manifest.
 
     Every method that writes may raise LockedError.
     """
@@ -57,6 +66,15 @@ class Publication:
     lease: RunLease | None = None
     provenance: str | None = None
     new_pins: set[str] = field(default_factory=set)
+    unfenced: ObjectStore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unfenced = self.store
+
+    def hold(self, lease: RunLease) -> None:
+        """Write as the holder of this lease from now on."""
+        self.lease = lease
+        self.store = FencedStore(self.unfenced, lease.check)
 
     def warn_of_ignored_conditions(self) -> None:
         """Say in the log what the server lacks and what that means; nothing where it lacks nothing."""
@@ -76,11 +94,10 @@ class Publication:
 
     def write(self, relative: str, data: bytes) -> None:
         """Write a small artifact."""
-        # Segments of the log are every start's own, and the last one says that the lease was lost.
-        if not relative.startswith(LOGS_FOLDER):
-            self.check_lease()
         placed = self._placed(relative)
-        self.store.put(self.layout.key(placed), data)
+        # Segments of the log are every start's own, and the last one says that the lease was lost.
+        store = self.unfenced if is_log_segment(relative) else self.store
+        store.put(self.layout.key(placed), data)
         self.artifacts[placed] = artifact_of(data)
 
     def write_json(self, relative: str, document: object) -> None:
@@ -90,14 +107,12 @@ class Publication:
 
     def write_file(self, relative: str, path: Path) -> None:
         """Stream a file into an artifact."""
-        self.check_lease()
         placed = self._placed(relative)
         stored = self.store.put_file(self.layout.key(placed), path)
         self.artifacts[placed] = Artifact(size=stored.size, sha256=stored.sha256)
 
     def write_once(self, relative: str, data: bytes) -> bool:
         """Write an artifact that is never replaced; False, and nothing written, if it exists already."""
-        self.check_lease()
         try:
             self.store.put_if_absent(self.layout.key(relative), data)
         except PreconditionFailedError:
@@ -114,11 +129,6 @@ class Publication:
         data = self.store.get(self.layout.key(relative)).data
         self._count_shared(relative, data)
         return data
-
-    def check_lease(self) -> None:
-        """Raise LockedError once another process is known to have the run."""
-        if self.lease is not None:
-            self.lease.check()
 
     def _placed(self, relative: str) -> str:
         return relative if not relative or is_shared(relative) else self.prefix + relative
@@ -166,14 +176,29 @@ class Publication:
 
     def settle(self, manifest: Manifest) -> None:
         """Do what follows a manifest, where whoever wrote it has died before: `latest.json` names the newest run."""
-        key = latest_key(self.layout.name)
         with contextlib.suppress(ObjectNotFoundError):
-            if _published_at(self.store.get(key).data) >= manifest.ended_at:
+            if self._stands(self.unfenced.get(latest_key(self.layout.name)).data, self._pointer_to(manifest)):
                 return
         self._follow_up(manifest)
 
+    def remove_leftovers(self) -> None:
+        """Delete what this process has written into a run that another one has published by now, and does not name.
+
+        A write that was under way while the process was frozen may land after its successor has cleared up.
+        """
+        manifest = read_manifest(self.unfenced, self.layout)
+        if manifest is None or not isinstance(self.store, FencedStore):
+            # Whoever has the run clears up at its end.
+            return
+        # Where artifacts have a prefix, records are not named one by one.
+        kept = (*_PINNED, *(RECORD_FOLDERS if self.prefix else ()))
+        for key in sorted(self.store.written):
+            relative = key.removeprefix(self.layout.prefix)
+            if relative not in manifest.artifacts and not relative.startswith(kept):
+                self.unfenced.delete(key)
+
     def _follow_up(self, manifest: Manifest) -> None:
-        self.store.delete(self.layout.key(FAILURE))
+        self.unfenced.delete(self.layout.key(FAILURE))
         self._move_pointer(manifest)
 
     def _write_manifest(self, data: bytes) -> None:
@@ -184,24 +209,54 @@ class Publication:
             raise PreconditionFailedError(f"{self.url(MANIFEST)} was replaced at once")
 
     def _move_pointer(self, manifest: Manifest) -> None:
-        pointer = Pointer(run_id=manifest.run_id, manifest=self.layout.key(MANIFEST), published_at=manifest.ended_at)
+        pointer = self._pointer_to(manifest)
         key = latest_key(self.layout.name)
         for _ in range(_POINTER_ATTEMPTS):
             try:
-                current = self.store.get(key)
+                current = self.unfenced.get(key)
             except ObjectNotFoundError:
                 current = None
-            if current is not None and _published_at(current.data) > pointer.published_at:
+            if current is not None and self._stands(current.data, pointer):
                 return
             try:
                 if current is None:
-                    self.store.put_if_absent(key, pointer.to_json())
+                    self.unfenced.put_if_absent(key, pointer.to_json())
                 else:
-                    self.store.replace_if_match(key, pointer.to_json(), current.etag)
+                    self.unfenced.replace_if_match(key, pointer.to_json(), current.etag)
             except PreconditionFailedError:
                 continue
             return
         get_logger().warning("pointer not moved", key=key, reason="other runs kept moving it")
+
+    def _pointer_to(self, manifest: Manifest) -> Pointer:
+        return Pointer(run_id=manifest.run_id, manifest=self.layout.key(MANIFEST), published_at=manifest.ended_at)
+
+    def _stands(self, data: bytes, pointer: Pointer) -> bool:
+        """Whether the pointer that is there names this run already, or one that was published later.
+
+        Which is later is the store's to say, for it has one clock; the processes' own decide within one tick of it.
+        """
+        try:
+            there = Pointer.model_validate_json(data)
+        except ValidationError:
+            # What cannot be read points nowhere; any run is newer.
+            return False
+        if there.run_id == pointer.run_id:
+            return there == pointer
+        theirs = self.unfenced.stat(there.manifest) if is_key(there.manifest) else None
+        ours = self.unfenced.stat(pointer.manifest)
+        if theirs is None or ours is None:
+            return theirs is not None
+        is_dated_later = there.published_at > pointer.published_at
+        if theirs.modified == ours.modified:
+            return is_dated_later
+        if is_dated_later != (theirs.modified > ours.modified):
+            get_logger().warning(
+                "clocks differ between machines",
+                consequence="which run is the newest is decided by the store's clock",
+                runs={there.run_id: there.published_at.isoformat(), pointer.run_id: pointer.published_at.isoformat()},
+            )
+        return theirs.modified > ours.modified
 
 
 def open_publication(store: ObjectStore, layout: RunLayout) -> Publication:
@@ -216,14 +271,6 @@ def open_publication(store: ObjectStore, layout: RunLayout) -> Publication:
         return Publication(store, layout)
     start = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{unique}"
     return Publication(LookFirstStore(store), layout, prefix=start_prefix(start))
-
-
-def _published_at(data: bytes) -> datetime:
-    try:
-        return Pointer.model_validate_json(data).published_at
-    except ValidationError:
-        # A pointer that cannot be read points nowhere; any run is newer.
-        return datetime.min.replace(tzinfo=UTC)
 
 
 def read_manifest(store: ObjectStore, layout: RunLayout) -> Manifest | None:

@@ -20,7 +20,7 @@ from job.records import Failure
 from job.run_state import RunState
 from job.spec import JobSpec
 from job.spec.stored import read_stored
-from job.store import ObjectStore
+from job.store import LookFirstStore, ObjectStore
 
 # Only ids made here: a run with an id of somebody's own is theirs to go on with.
 _MADE_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
@@ -97,8 +97,16 @@ def remove_checkpoints(publication: Publication) -> None:
         get_logger().warning("checkpoints not deleted", reason=error.message)
 
 
-def open_run(spec: JobSpec, store: ObjectStore, run_id: str) -> Publication | None:
+def open_run(
+    spec: JobSpec, store: ObjectStore, run_id: str, heartbeats: ObjectStore | None = None
+) -> Publication | None:
     """Become the only holder of a run, which is made if need be.
+
+    Args:
+        spec: the run's.
+        store: where it is.
+        run_id: its id.
+        heartbeats: the same store, by a client that waits for seconds at most.
 
     Returns:
         The run, with its lease; None where it was published meanwhile.
@@ -111,7 +119,9 @@ def open_run(spec: JobSpec, store: ObjectStore, run_id: str) -> Publication | No
     publication = open_publication(store, RunLayout(spec.name, run_id))
     # Written once, so that no lease is needed; and before anything else, so that a run of another spec is not touched.
     RunState(publication).pin_spec(spec)
-    lease = RunLease(publication.store, publication.layout)
+    if publication.prefix and heartbeats is not None:
+        heartbeats = LookFirstStore(heartbeats)
+    lease = RunLease(publication.store, publication.layout, heartbeats=heartbeats)
     try:
         lease.acquire()
     except LockedError:
@@ -120,7 +130,9 @@ def open_run(spec: JobSpec, store: ObjectStore, run_id: str) -> Publication | No
         raise
     if _published_meanwhile(spec, publication, lease):
         return None
-    publication.lease = lease
+    publication.hold(lease)
+    # A prune may have held the run until now, and deleted what was pinned above.
+    RunState(publication).pin_spec(spec)
     return publication
 
 

@@ -127,6 +127,7 @@ def work_on(
         opened.callback(_lease_of(publication).release)
         with failure_logged(), signals_as_errors():
             scratch = opened.enter_context(claim_scratch(scratch_root(settings.scratch), publication.url("")))
+        opened.callback(_remove_leftovers, publication)
         interruption = Interruption()
         uploads = opened.enter_context(
             open_uploads(
@@ -167,6 +168,16 @@ def work_on(
             _store_the_rest(run)
 
 
+def _remove_leftovers(publication: Publication) -> None:
+    """Once nothing more is sent: leave nothing in a run that was lost to another process, and published by it."""
+    if not _lease_of(publication).lost:
+        return
+    try:
+        publication.remove_leftovers()
+    except JobError as error:
+        get_logger().warning("leftovers not deleted", reason=error.message)
+
+
 def _say_what_is_lost() -> None:
     get_logger().warning("the grace period is over; what is not stored yet is done again by the next start")
 
@@ -198,7 +209,6 @@ def _leave_failure(publication: Publication, error: Exception, exit_code: int, r
         failed_at=datetime.now(UTC),
     )
     try:
-        publication.check_lease()
         write_failure(publication.store, publication.layout, failure)
     except JobError as second:
         # The store itself may be what failed; the first reason is the one to report.

@@ -1,9 +1,9 @@
 """Where the runs are in a store: which of its keys belong to which run. By keys alone; nothing is read."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -26,16 +26,22 @@ class RunFolder:
     Attributes:
         base: the prefix of the name in the store: empty where the store is the name's own folder.
         sizes: the bytes of each object, by key relative to the run.
+        modified: likewise when it was written, by the store's clock.
     """
 
     base: str
     run_id: str
     sizes: dict[str, int]
+    modified: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
         """What the run's keys in the store begin with."""
         return run_prefix(self.base, self.run_id)
+
+    def key(self, relative: str) -> str:
+        """The store key of an object named relative to the run."""
+        return self.prefix + relative
 
     @property
     def is_ours(self) -> bool:
@@ -56,13 +62,14 @@ def find_runs(listing: Iterable[ListedObject]) -> list[RunFolder]:
     """
     entries = [(entry, list(_readings(entry.key))) for entry in listing]
     bases = {base for _, readings in entries for base, _, relative in readings if _is_own(relative)}
-    found: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+    found: dict[tuple[str, str], RunFolder] = {}
     for entry, readings in entries:
         fitting = next((reading for reading in readings if reading[0] in bases), None)
         if fitting is not None:
             base, run_id, relative = fitting
-            found[base, run_id][relative] = entry.size
-    return [RunFolder(base, run_id, sizes) for (base, run_id), sizes in sorted(found.items())]
+            folder = found.setdefault((base, run_id), RunFolder(base, run_id, {}))
+            folder.sizes[relative], folder.modified[relative] = entry.size, entry.modified
+    return [folder for _, folder in sorted(found.items())]
 
 
 def is_run(listing: Iterable[ListedObject]) -> bool:

@@ -4,26 +4,33 @@ What is deleted last tells the age of what is left: an interrupted prune leaves 
 and the next one deletes it.
 """
 
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
-
-from job.errors import DataError, ObjectNotFoundError
+from job.errors import DataError, LockedError
 from job.housekeeping.folders import RunFolder, read_pointer
 from job.housekeeping.overview import Overview, RunOverview, read_overview
 from job.housekeeping.retention import Decision, decide
-from job.layout import CHAMPION, FAILURE, INPUTS, LATEST, LEASE, LOGS_FOLDER, MANIFEST, SPEC, TENSORBOARD_FOLDER
-from job.records import Lease
-from job.store import ObjectStore
+from job.layout import (
+    CHAMPION,
+    FAILURE,
+    INPUTS,
+    LATEST,
+    LEASE,
+    LOGS_FOLDER,
+    MANIFEST,
+    SPEC,
+    TENSORBOARD_FOLDER,
+    condition_probe_key,
+)
+from job.lease import RunLease
+from job.store import LookFirstStore, ObjectStore, honours_conditions
 from job.store.local import LocalStore
-
-# How long a lease that says `held` is watched on our own clock before its holder is taken for dead. Heartbeats come
-# every few seconds; the holder's clock, which wrote `renewed_at`, may be wrong.
-WATCH_SECONDS = 10.0
 
 _DELETERS = 8
 
@@ -81,15 +88,15 @@ def _of_one_name(overview: Overview) -> list[RunOverview]:
 
 
 def carry_out(store: ObjectStore, pruning: Pruning, *, pause: Callable[[float], None] = time.sleep) -> Pruning:
-    """Delete the runs that are to go, the oldest first.
+    """Delete the runs that are to go, the oldest first, each as the holder of its lease.
 
-    What has changed since the decision stays: a run whose lease moved, that was published, or that became the champion
-    or the newest. Objects that are gone already are no error.
+    What has changed since the decision stays: a run that somebody works on, that was published, or that became the
+    champion or the newest. Objects that are gone already are no error.
 
     Args:
         store: the one that the decision was made on.
         pruning: what `plan_pruning` decided.
-        pause: sleeps for so many seconds, once, where a lease has to be watched.
+        pause: sleeps for so many seconds, where a lease has to be watched.
 
     Returns:
         What was done.
@@ -98,22 +105,40 @@ def carry_out(store: ObjectStore, pruning: Pruning, *, pause: Callable[[float], 
         AccessError, StoreError: the store refuses or fails; the same prune goes on where this one ended.
     """
     going = [decision for decision in pruning.decisions if decision.goes]
-    if any(decision.run.lease is not None and decision.run.lease.state == "held" for decision in going):
-        pause(WATCH_SECONDS)
+    if going and not honours_conditions(store, condition_probe_key("", secrets.token_hex(4)).lstrip("/")):
+        store = LookFirstStore(store)
     done = {}
-    with ThreadPoolExecutor(_DELETERS) as pool:
+    with ThreadPoolExecutor(_DELETERS) as pool, ExitStack() as held:
+        # Together, because each that looks held is watched for seconds.
+        looks_held = [one.run.folder for one in going if one.run.lease is not None and one.run.lease.state == "held"]
+        leases = dict(pool.map(lambda folder: (folder.run_id, _acquired(store, folder, pause)), looks_held))
+        for lease in leases.values():
+            if lease is not None:
+                held.callback(lease.release)
         for decision in reversed(going):
-            reason = _changed(store, decision)
-            if reason is None:
-                _delete_run(store, decision.run.folder, pool)
-                done[decision.run.run_id] = decision
-            else:
-                done[decision.run.run_id] = replace(decision, goes=False, reason=reason)
+            folder = decision.run.folder
+            lease = leases[folder.run_id] if folder.run_id in leases else _acquired(store, folder, pause)
+            reason = "a live process holds it" if lease is None else _changed(store, decision)
+            if lease is not None:
+                held.callback(lease.release)
+                if reason is None:
+                    _delete_run(store, folder, lease, pool)
+            done[folder.run_id] = decision if reason is None else replace(decision, goes=False, reason=reason)
     return replace(
         pruning,
         decisions=tuple(done.get(decision.run.run_id, decision) for decision in pruning.decisions),
         is_done=True,
     )
+
+
+def _acquired(store: ObjectStore, folder: RunFolder, pause: Callable[[float], None]) -> RunLease | None:
+    """Become the run's holder, so that no start can take it up; None where somebody else is."""
+    lease = RunLease(store, folder, sleep=pause, memory=lambda: 0)
+    try:
+        lease.acquire()
+    except LockedError:
+        return None
+    return lease
 
 
 def _changed(store: ObjectStore, decision: Decision) -> str | None:
@@ -122,40 +147,30 @@ def _changed(store: ObjectStore, decision: Decision) -> str | None:
     for key in (CHAMPION, LATEST):
         if read_pointer(store, run.folder.base + key) == run.run_id:
             return f"{key} points to it by now"
-    if not _lease_is_unchanged(store, run.folder, run.lease):
-        return "a live process holds it: its lease has changed"
-    if run.condition != "published" and store.stat(run.folder.prefix + MANIFEST) is not None:
+    if run.condition != "published" and store.stat(run.folder.key(MANIFEST)) is not None:
         return "it was published meanwhile"
     return None
 
 
-def _lease_is_unchanged(store: ObjectStore, folder: RunFolder, lease: Lease | None) -> bool:
-    """Whether a run's lease is still as it was; one that is gone is nobody's."""
-    try:
-        return Lease.model_validate_json(store.get(folder.prefix + LEASE).data) == lease
-    except ObjectNotFoundError:
-        return True
-    except ValidationError:
-        return False
-
-
-def _delete_run(store: ObjectStore, folder: RunFolder, pool: ThreadPoolExecutor) -> None:
+def _delete_run(store: ObjectStore, folder: RunFolder, lease: RunLease, pool: ThreadPoolExecutor) -> None:
+    lease.check()
     # Before anything else, and on its own: it says that all the rest is there.
-    store.delete(folder.prefix + MANIFEST)
+    store.delete(folder.key(MANIFEST))
     # Listed anew, for what was written since.
     relatives = [entry.key.removeprefix(folder.prefix) for entry in store.list(folder.prefix)]
     pins, dated = ([one for one in kind if one in relatives] for kind in (_PINS, _DATED))
     segments = [relative for relative in relatives if _is_log_segment(relative)]
-    rest = sorted(set(relatives) - set(pins) - set(dated) - set(segments))
-    list(pool.map(store.delete, (folder.prefix + relative for relative in rest)))
+    rest = sorted(set(relatives) - set(pins) - set(dated) - set(segments) - {LEASE})
+    list(pool.map(store.delete, map(folder.key, rest)))
     for relative in (*pins, *segments, *dated):
-        store.delete(folder.prefix + relative)
-    if isinstance(store, LocalStore):
-        store.remove_remains(folder.prefix.rstrip("/"))
+        store.delete(folder.key(relative))
+    with lease.ended_with_its_run():
+        if isinstance(store, LocalStore):
+            store.remove_remains(folder.prefix.rstrip("/"))
 
 
 # Besides the names of log segments, these tell a run's age.
-_DATED: Sequence[str] = (FAILURE, LEASE)
+_DATED: Sequence[str] = (FAILURE,)
 # As long as there are records, these say what they are of.
 _PINS: Sequence[str] = (INPUTS, SPEC)
 

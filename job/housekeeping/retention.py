@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from job.housekeeping.overview import RunOverview
+from job.layout import MANIFEST
 
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
@@ -92,8 +93,9 @@ def _ids(runs: Iterable[RunOverview]) -> frozenset[str]:
     return frozenset(run.run_id for run in runs)
 
 
-def _by_end(run: RunOverview) -> tuple[datetime, str]:
-    return (_end(run), run.run_id)
+def _by_end(run: RunOverview) -> tuple[datetime, datetime, str]:
+    # By the store's clock first: those of the machines that publish may differ.
+    return (run.folder.modified.get(MANIFEST, _BEGINNING), _end(run), run.run_id)
 
 
 def _end(run: RunOverview) -> datetime:

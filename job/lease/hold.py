@@ -1,18 +1,20 @@
 """A process's hold on a run, from taking the lease to giving it back."""
 
 import contextvars
+import math
 import os
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 from job.errors import JobError, LockedError, StoreError
-from job.layout import RunLayout
+from job.layout import RunKeys
 from job.lease.memory import FamilyMemory
 from job.lease.stored import LeaseObject, StoredLease, is_near_limit
 from job.lease.takeover import Takeover
@@ -24,13 +26,20 @@ from job.store import ObjectStore
 from job.store.process_lock import process_lock
 
 
+def seconds_since_boot() -> float:
+    """Return seconds on a steady clock that counts on while the machine sleeps, where there is one."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class RunLease:
     """One process's hold on a run. Enter it after `acquire`: its end gives the lease back.
 
     Args:
         store: the store that the run is in.
         layout: which run.
-        clock: seconds on a steady clock.
+        heartbeats: the same store by a client that waits for seconds at most: one answer that does not come must not
+            lose the run. `store` where none is given.
+        clock: seconds on a steady clock; others' patience passes by it, also while this machine sleeps.
         sleep: waits for so many seconds.
         memory: bytes that this process and its children use.
     """
@@ -38,14 +47,17 @@ class RunLease:
     def __init__(  # noqa: PLR0913 - all but the first two are for tests
         self,
         store: ObjectStore,
-        layout: RunLayout,
+        layout: RunKeys,
         *,
+        heartbeats: ObjectStore | None = None,
         timing: LeaseTiming | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = seconds_since_boot,
         sleep: Callable[[float], None] = time.sleep,
         memory: Callable[[], int] | None = None,
     ) -> None:
-        self._stored = LeaseObject(store, layout)
+        # Taking a lease may wait as long as any request.
+        self._patient = LeaseObject(store, layout)
+        self._stored = LeaseObject(heartbeats or store, layout)
         self._run_id = layout.run_id
         self._timing = timing or LeaseTiming()
         self._clock = clock
@@ -55,6 +67,8 @@ class RunLease:
         self._mine: Lease | None = None
         self._elapsed_before = 0.0
         self._started = 0.0
+        # When what was last known to be written was sent.
+        self._confirmed = -math.inf
         self._lost: LockedError | None = None
         self._on_loss: Callable[[LockedError], None] | None = None
         self._is_given_back = False
@@ -92,13 +106,22 @@ class RunLease:
             on_loss(self._lost)
 
     def check(self) -> None:
-        """Refuse to go on once the lease is known to be lost; asks nobody, costs nothing.
+        """Refuse to go on unless the lease is certainly ours: costs nothing while heartbeats go through.
+
+        Where none has for so long that others may take the holder for dead (a hanging network, a process or a machine
+        that was suspended), one is sent now.
 
         Raises:
             LockedError: another process has the run; it is named.
+            AccessError, StoreError: the store refuses or fails; whose the lease is, is not known.
         """
+        if self._lost is None and not self._is_certain():
+            self.beat(self._memory(), unless_certain=True)
         if self._lost is not None:
             raise self._lost
+
+    def _is_certain(self) -> bool:
+        return self._clock() - self._confirmed <= self._timing.trusted
 
     def confirm(self) -> None:
         """Renew the lease now, and so make sure that it is still ours.
@@ -125,6 +148,7 @@ class RunLease:
                 takeover.claim()
             finally:
                 if takeover.mine is not None:
+                    self._confirmed = takeover.sent_at
                     self._mine, self._elapsed_before = takeover.mine, takeover.mine.elapsed_seconds
         except BaseException:
             # Also where a signal ends it: a lease that nobody renews would make the next start wait.
@@ -149,6 +173,20 @@ class RunLease:
         if self._process_lock is not None:
             self._process_lock.release()
 
+    @contextmanager
+    def ended_with_its_run(self) -> Iterator[None]:
+        """Delete the lease, for all the rest of the run is gone; within the block nobody else is at its folder.
+
+        Raises:
+            AccessError, StoreError: the store refuses or fails.
+        """
+        self._stop.set()
+        with self._writing:
+            self._is_given_back = True
+            self._patient.delete()
+        yield
+        self.release()
+
     def __enter__(self) -> Self:
         return self
 
@@ -157,31 +195,32 @@ class RunLease:
     ) -> None:
         self.release()
 
-    def beat(self, memory: int) -> None:
+    def beat(self, memory: int, *, unless_certain: bool = False) -> None:
         """Renew the lease once, or find out that it is lost.
 
         Args:
             memory: bytes in use.
+            unless_certain: do nothing where another thread has renewed it by now.
 
         Raises:
             AccessError, StoreError: the store refuses or fails; the lease is neither lost nor renewed by that.
         """
         with self._writing:
-            if self._lost is not None or self._is_given_back:
+            if self._lost is not None or self._is_given_back or (unless_certain and self._is_certain()):
                 return
             now = self._stored.read()
-            renewed = self._renewed(memory)
+            renewed, sent_at = self._renewed(memory), self._clock()
             # Where somebody deleted it, or a volume is away and back, nobody else has it either: it is put back.
             if now is None or self._is_mine(now):
                 if self._stored.write_over(now, renewed):
-                    self._mine = renewed
+                    self._mine, self._confirmed = renewed, sent_at
                     return
                 # A refusal may follow a write of our own that went through: who wrote last decides.
                 now = self._stored.read()
             if not self._is_mine(now):
                 self._lose(now)
                 return
-            self._mine = renewed
+            self._mine, self._confirmed = renewed, sent_at
 
     def _take_process_lock(self) -> None:
         if self._process_lock is None:
@@ -209,7 +248,7 @@ class RunLease:
             memory_limit=memory_limit(),
             process_lock="" if self._process_lock is None else self._process_lock.identity,
         )
-        return Takeover(self._stored, self._run_id, newcomer, self._timing, self._sleep)
+        return Takeover(self._patient, self._run_id, newcomer, self._timing, self._sleep, self._clock)
 
     def _keep(self) -> None:
         """Renew the lease until told to stop, then give it back."""
@@ -227,7 +266,8 @@ class RunLease:
                     reason = error.message if isinstance(error, JobError) else repr(error)
                     get_logger().warning("heartbeat failed", reason=reason)
                 is_answered = False
-            next_beat = self._clock() + self._timing.beat
+            # What was not answered is asked again at once: others' patience passes.
+            next_beat = self._clock() + (self._timing.beat if is_answered else 0.0)
         self._give_back()
 
     def _is_alarming(self, used: int) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from job.errors import ObjectNotFoundError, PreconditionFailedError
-from job.layout import LEASE, RunLayout
+from job.layout import LEASE, RunKeys
 from job.records import Lease
 from job.store import ObjectStore
 
@@ -38,7 +38,7 @@ class StoredLease:
 class LeaseObject:
     """`lease.json` of one run."""
 
-    def __init__(self, store: ObjectStore, layout: RunLayout) -> None:
+    def __init__(self, store: ObjectStore, layout: RunKeys) -> None:
         self._store = store
         self._key = layout.key(LEASE)
 
@@ -52,6 +52,10 @@ class LeaseObject:
             return StoredLease(Lease.model_validate_json(stored.data), stored.etag)
         except ValidationError:
             return StoredLease(None, stored.etag)
+
+    def delete(self) -> None:
+        """Remove the lease, whoever's it is."""
+        self._store.delete(self._key)
 
     def write_over(self, found: StoredLease | None, lease: Lease) -> bool:
         """Put a lease where `found` was read; False, and nothing written, where that has changed meanwhile."""

@@ -1,5 +1,6 @@
 """How a newcomer becomes the holder of a lease, or finds out who is."""
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -22,25 +23,30 @@ class Takeover:
         run_id: for messages.
         newcomer: the lease to write, but for what it takes over from the one before: token, elapsed time and deaths.
         sleep: waits for so many seconds.
+        clock: seconds on a steady clock.
 
     Attributes:
         mine: the lease that was written, or may have been.
+        sent_at: when it was sent, by the clock.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what the one caller has at hand
         self,
         stored: LeaseObject,
         run_id: str,
         newcomer: Lease,
         timing: LeaseTiming,
         sleep: Callable[[float], None],
+        clock: Callable[[], float],
     ) -> None:
         self._stored = stored
         self._run_id = run_id
         self._newcomer = newcomer
         self._timing = timing
         self._sleep = sleep
+        self._clock = clock
         self.mine: Lease | None = None
+        self.sent_at = -math.inf
 
     def claim(self) -> Lease:
         """Write a lease of the newcomer's own.
@@ -98,6 +104,7 @@ class Takeover:
         """Write a lease of our own over what was found; None where somebody was faster."""
         mine = self.mine = self._successor_of(found)
         failure: StoreError | None = None
+        self.sent_at = self._clock()
         try:
             self._stored.write_over(found, mine)
         except StoreError as error:

@@ -9,6 +9,8 @@ class LeaseTiming:
 
     A newcomer's patience is counted in polls: one that gets no processor time sees less, and must not conclude more.
 
+    Holders trust their lease for less than that: see `trusted`.
+
     Attributes:
         beat: between two heartbeats.
         poll, polls: how often a newcomer looks at a lease that does not move, and how many times.
@@ -21,3 +23,8 @@ class LeaseTiming:
     polls: int = 10
     look: float = 0.5
     release: float = 5.0
+
+    @property
+    def trusted(self) -> float:
+        """For how long after a heartbeat nobody can have taken the run: a poll less than a newcomer watches it."""
+        return self.poll * (self.polls - 1)

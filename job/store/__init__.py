@@ -27,12 +27,13 @@ __all__ = [
 ]
 
 
-def open_store(url: str, options: StorageOptions | None = None) -> ObjectStore:
+def open_store(url: str, options: StorageOptions | None = None, *, impatient: bool = False) -> ObjectStore:
     """Open the store at a URL. Nothing is created, asked for or checked there yet.
 
     Args:
         url: `s3://bucket[/prefix]`, `file:///path`, or a path (relative, absolute, or with `~`).
         options: how objects are written; S3 only.
+        impatient: ask once and wait for seconds, for what is worthless later; S3 only.
 
     Raises:
         ValueError: the URL is not one of a store, or `options` asks a directory for what it cannot give.
@@ -48,4 +49,4 @@ def open_store(url: str, options: StorageOptions | None = None) -> ObjectStore:
     # boto3 takes up to a second of CPU time to import: only who uses S3 pays for it.
     from job.store.s3 import open_s3_store  # noqa: PLC0415
 
-    return open_s3_store(location, options)
+    return open_s3_store(location, options, impatient=impatient)

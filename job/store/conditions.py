@@ -85,18 +85,26 @@ class LookFirstStore:
         """See ObjectStore."""
         return self._store.put_file(key, path)
 
+    def put_file_if(self, key: str, path: Path, etag: str | None) -> StoredFile:
+        """Write where a look has found what is expected; raises PreconditionFailedError otherwise."""
+        self._require(key, etag)
+        return self._store.put_file(key, path)
+
     def put_if_absent(self, key: str, data: bytes) -> None:
         """Write where a look has found nothing; raises PreconditionFailedError otherwise."""
-        if self._store.stat(key) is not None:
-            raise PreconditionFailedError(f"{self.url}/{key} exists already")
+        self._require(key, None)
         self._store.put(key, data)
 
     def replace_if_match(self, key: str, data: bytes, etag: str) -> None:
         """Replace what a look has found unchanged; raises PreconditionFailedError otherwise."""
-        current = self._store.stat(key)
-        if current is None or current.etag != etag:
-            raise PreconditionFailedError(f"{self.url}/{key} has changed since it was read")
+        self._require(key, etag)
         self._store.put(key, data)
+
+    def _require(self, key: str, etag: str | None) -> None:
+        current = self._store.stat(key)
+        if (None if current is None else current.etag) != etag:
+            what = "exists already" if etag is None else "has changed since it was read"
+            raise PreconditionFailedError(f"{self.url}/{key} {what}")
 
     def list(self, prefix: str = "") -> Iterator[ListedObject]:
         """See ObjectStore."""

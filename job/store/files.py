@@ -62,6 +62,28 @@ class HashingWriter:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """A file to be read from its start, as often as need be.
+
+    Attributes:
+        name: leads to what was opened, whatever stands at the file's path by now (on Linux).
+        stored: its size and hash.
+    """
+
+    name: str
+    stored: StoredFile
+
+
+@contextmanager
+def opened_file(path: Path) -> Iterator[OpenedFile]:
+    """Open a file and hash it; a later replacement at its path changes nothing of what is read by `name`."""
+    with path.open("rb") as file:
+        stored = StoredFile(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
+        by_descriptor = f"/proc/self/fd/{file.fileno()}"
+        yield OpenedFile(by_descriptor if Path(by_descriptor).exists() else str(path), stored)
+
+
+@dataclass(frozen=True, slots=True)
 class UnfinishedFile:
     """A temporary file beside the file that it will become."""
 

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from job.errors import AccessError, JobError, ObjectNotFoundError, PreconditionFailedError, StoreError
@@ -84,7 +85,7 @@ class LocalStore:
             try:
                 with path.open("rb") as file:
                     etag = hashlib.file_digest(file, "sha256").hexdigest()
-                    return ObjectInfo(key, file.tell(), etag)
+                    return ObjectInfo(key, file.tell(), etag, _modified(os.fstat(file.fileno())))
             except _NO_OBJECT:
                 self._refuse_a_file_as_root()
                 return None
@@ -104,24 +105,32 @@ class LocalStore:
                 finished.replace(target)
         return reader.stored
 
+    def put_file_if(self, key: str, path: Path, etag: str | None) -> StoredFile:
+        """See ObjectStore."""
+        with path.open("rb") as source:
+            reader = HashingReader(source)
+            self._put_if(key, reader, etag)
+        return reader.stored
+
     def put_if_absent(self, key: str, data: bytes) -> None:
         """See ObjectStore."""
-        path = self._path(key)
-        with self._new_object(path, data) as finished, self._lock():
-            # A folder of this name is not an object; renaming onto it fails by itself. A link that leads
-            # nowhere counts as an object, for it is not ours to replace.
-            if path.is_file() or path.is_symlink():
-                raise PreconditionFailedError(f"{path} exists already")
-            finished.replace(path)
+        self._put_if(key, data, None)
 
     def replace_if_match(self, key: str, data: bytes, etag: str) -> None:
         """See ObjectStore."""
+        self._put_if(key, data, etag)
+
+    def _put_if(self, key: str, content: bytes | HashingReader, etag: str | None) -> None:
         path = self._path(key)
-        if self.stat(key) is None:  # spares making folders for an object that is not there
+        if etag is not None and self.stat(key) is None:  # spares making folders for an object that is not there
             raise PreconditionFailedError(f"{path} does not exist any more")
-        with self._new_object(path, data) as finished, self._lock():
-            current = self.stat(key)
-            if current is None or current.etag != etag:
+        with self._new_object(path, content) as finished, self._lock():
+            # A folder of this name is not an object; renaming onto it fails by itself. A link that leads
+            # nowhere counts as an object, for it is not ours to replace.
+            if etag is None and (path.is_file() or path.is_symlink()):
+                raise PreconditionFailedError(f"{path} exists already")
+            current = None if etag is None else self.stat(key)
+            if etag is not None and (current is None or current.etag != etag):
                 raise PreconditionFailedError(f"{path} has changed since it was read")
             finished.replace(path)
 
@@ -221,10 +230,10 @@ class LocalStore:
                     yield from self._walk(folder / entry.name, f"{key}/", prefix, above | {identity})
             elif key.startswith(prefix) and entry.is_file():
                 try:
-                    size = entry.stat().st_size
+                    status = entry.stat()
                 except FileNotFoundError:  # deleted meanwhile
                     continue
-                yield ListedObject(key, size)
+                yield ListedObject(key, status.st_size, _modified(status))
 
     def _not_found(self, path: Path) -> ObjectNotFoundError:
         self._refuse_a_file_as_root()
@@ -260,6 +269,10 @@ class LocalStore:
         if isinstance(error, IsADirectoryError):
             return StoreError(f"{failure}: it is a folder")
         return StoreError(f"{failure}: {reason}")
+
+
+def _modified(status: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(status.st_mtime, UTC)
 
 
 def _etag(data: bytes) -> str:

@@ -25,7 +25,8 @@ after all retries). Instances may be shared by threads; they are not to be pickl
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -34,21 +35,25 @@ from typing import Protocol
 class ObjectInfo:
     """What a store knows of an object without reading it.
 
-    `version` names this content for good, where the bucket keeps versions; None elsewhere.
+    Attributes:
+        modified: when it was written, by the store's clock.
+        version: names this content for good, where the bucket keeps versions; None elsewhere.
     """
 
     key: str
     size: int
     etag: str
+    modified: datetime = field(compare=False)
     version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """What a listing says of an object."""
+    """What a listing says of an object; `modified` as in ObjectInfo."""
 
     key: str
     size: int
+    modified: datetime = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,14 @@ class ObjectStore(Protocol):
         ...
 
     def put_file(self, key: str, path: Path) -> StoredFile:
-        """Stream a file into an object, replacing what was there; hashed as it goes."""
+        """Stream a file into an object, replacing what was there. What is sent is the file as it was opened."""
+        ...
+
+    def put_file_if(self, key: str, path: Path, etag: str | None) -> StoredFile:
+        """Stream a file into an object only while that has this etag; with None only where there is none.
+
+        Raises PreconditionFailedError otherwise; see `put_if_absent` and `replace_if_match`.
+        """
         ...
 
     def put_if_absent(self, key: str, data: bytes) -> None:
@@ -111,7 +123,10 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str = "") -> Iterator[ListedObject]:
-        """All objects whose key starts with `prefix` (a string, not a folder), sorted by key."""
+        """All objects whose key starts with `prefix` (a string, not a folder), as they are found: mostly by key.
+
+        What is asked of the server is what is read of the iterator, and a page more.
+        """
         ...
 
     def list_folders(self, prefix: str) -> Iterator[str]:

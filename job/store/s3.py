@@ -1,32 +1,32 @@
 """Objects in an S3 bucket, through boto3.
 
 Retries and timeouts are the client's (`job.store.s3_client`); files are moved by boto3's transfer manager, in
-parts where they are large, several at a time, without ever being held whole in memory.
+parts where they are large, several at a time, read from disk as they are sent.
 
 Upload parts that a killed process leaves behind are invisible but take space: give the bucket a lifecycle
 rule that aborts incomplete multipart uploads.
 """
 
-import os
+import itertools
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
-from boto3.s3.transfer import TransferConfig
+from boto3.s3.transfer import create_transfer_manager
 from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
 # s3transfer, which boto3 moves files with, ships no types.
 from s3transfer.exceptions import S3DownloadFailedError  # type: ignore[import-untyped]
 
-from job.errors import AccessError, ConditionsUnsupportedError, ObjectNotFoundError, PreconditionFailedError, StoreError
-from job.store.files import HashingReader, HashingWriter, unfinished_file
+from job.errors import ConditionsUnsupportedError, ObjectNotFoundError, PreconditionFailedError, StoreError
+from job.store.files import HashingWriter, OpenedFile, opened_file, unfinished_file
 from job.store.keys import check_folder, check_key, check_prefix, is_key
 from job.store.options import StorageOptions
 from job.store.protocol import ListedObject, ObjectInfo, StoredFile, StoredObject
 from job.store.s3_client import S3Client, make_client
+from job.store.s3_conditions import ConditionsOnTransfers, conditions_in_parts
 from job.store.s3_errors import (
     CLIENT_ERRORS,
     explain,
@@ -37,10 +37,11 @@ from job.store.s3_errors import (
     was_retried,
     without_password,
 )
+from job.store.s3_parameters import condition_of, etag_of, modified_of, read_body, transfer_config, write_parameters
 from job.store.urls import S3Location
 
-MAX_PARTS = 10_000  # S3's limit
-PARALLEL_PARTS = 4
+# S3's limit of one request.
+MAX_PUT_BYTES = 5 * 2**30
 
 # How often a read begins anew: botocore retries requests, but not an answer whose body broke off half-way,
 # nor a large object that was replaced while its parts were read.
@@ -51,13 +52,13 @@ _BROKEN_BODIES = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 _WRITE_ID = "write-id"
 
 
-def open_s3_store(location: S3Location, options: StorageOptions) -> "S3Store":
-    """The store at a location, with a client of its own.
+def open_s3_store(location: S3Location, options: StorageOptions, *, impatient: bool = False) -> "S3Store":
+    """The store at a location, with a client of its own; see `make_client`.
 
     Raises:
         AccessError: boto3's configuration is broken.
     """
-    return S3Store(make_client(location.bucket), location, options)
+    return S3Store(make_client(location.bucket, impatient=impatient), location, options)
 
 
 class S3Store:
@@ -75,8 +76,10 @@ class S3Store:
         self._client = client
         self._bucket = location.bucket
         self._prefix = f"{location.prefix}/" if location.prefix else ""
-        self._written_with = _write_parameters(options)
+        self._written_with = write_parameters(options)
         self._part_bytes = options.part_bytes
+        self._conditions = ConditionsOnTransfers(client)
+        self._honours_in_parts: bool | None = None
 
     @property
     def url(self) -> str:
@@ -90,8 +93,8 @@ class S3Store:
             for _ in range(_READ_ATTEMPTS - 1):
                 answer = self._client.get_object(**target)
                 with suppress(*_BROKEN_BODIES):
-                    return _read_body(answer, self._url_of(key))
-            return _read_body(self._client.get_object(**target), self._url_of(key))
+                    return read_body(answer, self._url_of(key))
+            return read_body(self._client.get_object(**target), self._url_of(key))
 
     def get_file(self, key: str, path: Path, *, version: str | None = None) -> StoredFile:
         """See ObjectStore."""
@@ -120,8 +123,9 @@ class S3Store:
                 raise
         # Buckets whose versioning was suspended answer `null`, which names whatever was written last.
         version = answer.get("VersionId")
-        etag = _etag_of(answer, self._url_of(key))
-        return ObjectInfo(key, answer["ContentLength"], etag, None if version == "null" else version)
+        etag = etag_of(answer, self._url_of(key))
+        version = None if version == "null" else version
+        return ObjectInfo(key, answer["ContentLength"], etag, modified_of(answer), version)
 
     def put(self, key: str, data: bytes) -> None:
         """See ObjectStore."""
@@ -131,48 +135,61 @@ class S3Store:
 
     def put_file(self, key: str, path: Path) -> StoredFile:
         """See ObjectStore."""
-        target = self._target(key)
-        with path.open("rb") as file, self._clear_errors("write", key):
-            reader = HashingReader(file)
-            size = os.fstat(file.fileno()).st_size
-            # What is one request needs no threads of boto3's, which the process would wait for at its end.
-            config = self._transfer_config(size, use_threads=size > self._part_bytes)
-            self._client.upload_fileobj(reader, **target, ExtraArgs=self._written_with, Config=config)
-        return reader.stored
+        with opened_file(path) as file, self._clear_errors("write", key):
+            self._send(file, key, self._part_bytes, self._written_with)
+        return file.stored
+
+    def put_file_if(self, key: str, path: Path, etag: str | None) -> StoredFile:
+        """See ObjectStore. Where the end of an upload in parts may have no condition, one request sends it all."""
+        with opened_file(path) as file:
+
+            def send(written_with: dict[str, Any]) -> None:
+                in_parts = file.stored.size >= self._part_bytes and self._parts_may_have_conditions(key)
+                with self._conditions.on(self._target(key), condition_of(etag)):
+                    self._send(file, key, self._part_bytes if in_parts else MAX_PUT_BYTES, written_with)
+
+            self._write_on_condition(key, etag, send)
+        return file.stored
 
     def put_if_absent(self, key: str, data: bytes) -> None:
         """See ObjectStore."""
-        self._put_on_condition(key, data, "exists already", IfNoneMatch="*")
+        self._put_on_condition(key, data, None)
 
     def replace_if_match(self, key: str, data: bytes, etag: str) -> None:
         """See ObjectStore."""
-        self._put_on_condition(key, data, "has changed since it was read", IfMatch=etag)
+        self._put_on_condition(key, data, etag)
 
     def list(self, prefix: str = "") -> Iterator[ListedObject]:
-        """See ObjectStore. The whole listing is held in memory."""
-        check_prefix(prefix)
-        pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix
-        )
-        with self._clear_errors("list", prefix):
-            found = [
-                ListedObject(entry["Key"].removeprefix(self._prefix), entry["Size"])
-                for page in pages
-                for entry in page.get("Contents", ())
-            ]
-        # Not every server sorts by key alone: some put `a/b` before `a-b`.
-        return iter(sorted((entry for entry in found if is_key(entry.key)), key=lambda entry: entry.key))
+        """See ObjectStore. A page of the listing is held in memory at a time."""
+        entries = self._listed(check_prefix(prefix))
+        # The first page now: what is wrong is told to who asks, not to who reads.
+        first = list(itertools.islice(entries, 1))
+        return itertools.chain(first, entries)
+
+    def _listed(self, prefix: str) -> Iterator[ListedObject]:
+        for page in self._pages(prefix, Prefix=self._prefix + prefix):
+            for entry in page.get("Contents", ()):
+                key = entry["Key"].removeprefix(self._prefix)
+                if is_key(key):
+                    yield ListedObject(key, entry["Size"], modified_of(entry))
+
+    def _pages(self, prefix: str, **wanted: str) -> Iterator[dict[str, Any]]:
+        pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, **wanted))
+        while True:
+            with self._clear_errors("list", prefix):
+                page = next(pages, None)
+            if page is None:
+                return
+            yield page
 
     def list_folders(self, prefix: str) -> Iterator[str]:
         """See ObjectStore."""
         whole = self._prefix + check_folder(prefix)
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=whole, Delimiter="/")
-        with self._clear_errors("list", prefix):
-            found = [
-                entry["Prefix"].removeprefix(whole).rstrip("/")
-                for page in pages
-                for entry in page.get("CommonPrefixes", ())
-            ]
+        found = [
+            entry["Prefix"].removeprefix(whole).rstrip("/")
+            for page in self._pages(prefix, Prefix=whole, Delimiter="/")
+            for entry in page.get("CommonPrefixes", ())
+        ]
         return iter(sorted(name for name in found if is_key(name)))
 
     def delete(self, key: str) -> None:
@@ -193,7 +210,10 @@ class S3Store:
             writer = HashingWriter(unfinished.file)
             try:
                 self._client.download_fileobj(
-                    **target, Fileobj=writer, ExtraArgs=wanted, Config=self._transfer_config(size=0)
+                    **target,
+                    Fileobj=writer,
+                    ExtraArgs=wanted,
+                    Config=transfer_config(0, self._part_bytes, self._part_bytes),
                 )
                 unfinished.close(durable=False)
                 unfinished.path.replace(path)
@@ -217,14 +237,27 @@ class S3Store:
         answer["Body"].close()
         return dict(answer)
 
-    def _put_on_condition(self, key: str, data: bytes, lost: str, **condition: str) -> None:
-        target = self._target(key)
+    def _send(self, file: OpenedFile, key: str, threshold: int, written_with: Mapping[str, Any]) -> None:
+        config = transfer_config(file.stored.size, self._part_bytes, threshold)
+        # By its name: of an open file s3transfer would hold parts in memory.
+        with create_transfer_manager(self._client, config) as transfers:
+            transfers.upload(file.name, *self._target(key).values(), extra_args=dict(written_with)).result()
+
+    def _parts_may_have_conditions(self, key: str) -> bool:
+        """Whether the server minds a condition at the end of an upload in parts; tried once, beside the object."""
+        if self._honours_in_parts is None:
+            self._honours_in_parts = conditions_in_parts(self._client, self._target(f"{key}.condition-check"))
+        return self._honours_in_parts
+
+    def _put_on_condition(self, key: str, data: bytes, etag: str | None) -> None:
+        given = {**self._target(key), "Body": data, **condition_of(etag)}
+        self._write_on_condition(key, etag, lambda written_with: self._client.put_object(**given, **written_with))
+
+    def _write_on_condition(self, key: str, etag: str | None, send: Callable[[dict[str, Any]], object]) -> None:
         write_id = uuid.uuid4().hex
         with self._clear_errors("write", key):
             try:
-                self._client.put_object(
-                    **target, Body=data, Metadata={_WRITE_ID: write_id}, **self._written_with, **condition
-                )
+                send({"Metadata": {_WRITE_ID: write_id}, **self._written_with})
             except ClientError as error:
                 if is_unsupported(error):
                     raise ConditionsUnsupportedError(
@@ -234,6 +267,7 @@ class S3Store:
                     raise
                 if was_retried(error) and self._wrote(key, write_id):
                     return
+                lost = "exists already" if etag is None else "has changed since it was read"
                 raise PreconditionFailedError(f"{self._url_of(key)} {lost}") from error
 
     def _wrote(self, key: str, write_id: str) -> bool:
@@ -265,43 +299,3 @@ class S3Store:
                 raise ObjectNotFoundError(f"{where} does not exist") from error
             endpoint = without_password(self._client.meta.endpoint_url)
             raise explain(error, f"cannot {action} {where}", bucket=self._bucket, endpoint=endpoint) from error
-
-    def _transfer_config(self, size: int, *, use_threads: bool = True) -> TransferConfig:
-        return TransferConfig(
-            multipart_threshold=self._part_bytes,
-            multipart_chunksize=max(self._part_bytes, -(-size // MAX_PARTS)),
-            max_concurrency=PARALLEL_PARTS,
-            use_threads=use_threads,
-            # Where awscrt happens to be installed, boto3 would choose it, and with it other retries and timeouts.
-            preferred_transfer_client="classic",
-        )
-
-
-def _write_parameters(options: StorageOptions) -> dict[str, str]:
-    """The parameters of PutObject and CreateMultipartUpload that stand for the options."""
-    parameters = {}
-    if options.encryption == "sse-s3":
-        parameters["ServerSideEncryption"] = "AES256"
-    if options.encryption == "sse-kms":
-        parameters["ServerSideEncryption"] = "aws:kms"
-    if options.kms_key is not None:
-        parameters["SSEKMSKeyId"] = options.kms_key
-    if options.tags:
-        parameters["Tagging"] = urlencode(options.tags)
-    if options.storage_class is not None:
-        parameters["StorageClass"] = options.storage_class
-    return parameters
-
-
-def _read_body(answer: dict[str, Any], url: str) -> StoredObject:
-    return StoredObject(answer["Body"].read(), _etag_of(answer, url))
-
-
-def _etag_of(answer: dict[str, Any], url: str) -> str:
-    etag = answer.get("ETag")
-    if not etag:
-        raise AccessError(
-            f"{url}: the server answers without an ETag, by which it would be noticed that an object has changed",
-            advice="use a server that gives them; JuiceFS's gateway does with --keep-etag",
-        )
-    return str(etag)

@@ -27,6 +27,9 @@ CONNECT_TIMEOUT_SECONDS = 10
 # Servers may queue conditional writes of one key for seconds.
 READ_TIMEOUT_SECONDS = 60
 CONNECTIONS = 16
+# Of a client that asks for what is worthless soon: a heartbeat of a lease.
+IMPATIENT_CONNECT_SECONDS = 2
+IMPATIENT_READ_SECONDS = 3
 
 # S3 is not asked while a client is set up: whatever is wrong is the configuration. ValueError is
 # botocore's way to refuse an endpoint that is no URL.
@@ -34,8 +37,12 @@ _CONFIGURATION_ERRORS: tuple[type[Exception], ...] = (*CLIENT_ERRORS, ValueError
 _CONFLICTS = {"ConditionalRequestConflict", "OperationAborted"}
 
 
-def make_client(bucket: str) -> S3Client:
-    """Make a client; the bucket is named in errors only.
+def make_client(bucket: str, *, impatient: bool = False) -> S3Client:
+    """Make a client.
+
+    Args:
+        bucket: named in errors only.
+        impatient: ask once, and wait for seconds only.
 
     Raises:
         AccessError: the configuration is broken: unknown profile, unreadable file, impossible endpoint.
@@ -43,13 +50,15 @@ def make_client(bucket: str) -> S3Client:
     retries: dict[str, object] = {"mode": "standard"}
     try:
         session = botocore.session.get_session()
-        if session.get_config_variable("max_attempts") is None:
+        if impatient:
+            retries["total_max_attempts"] = 1
+        elif session.get_config_variable("max_attempts") is None:
             retries["total_max_attempts"] = REQUEST_ATTEMPTS
         config = Config(
             signature_version="s3v4",
             retries=retries,
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
+            connect_timeout=IMPATIENT_CONNECT_SECONDS if impatient else CONNECT_TIMEOUT_SECONDS,
+            read_timeout=IMPATIENT_READ_SECONDS if impatient else READ_TIMEOUT_SECONDS,
             max_pool_connections=CONNECTIONS,
             tcp_keepalive=True,
             user_agent_extra=f"tuning-job/{VERSION}",

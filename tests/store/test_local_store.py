@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given, settings
@@ -56,7 +57,7 @@ def test_any_key_round_trips_or_is_refused(key, data):
             return
         store.put(key, data)
         assert store.get(key).data == data
-        assert list(store.list()) == [ListedObject(key, len(data))]
+        assert list(store.list()) == [ListedObject(key, len(data), ANY)]
         assert files_under(Path(folder)) == [f"root/{key}"]
 
 
@@ -106,7 +107,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(prefix=st.sampled_from(["", "a", "b", "b/", "b/c", "b/c/", "d"]))
     def list_prefix(self, prefix):
-        expected = [ListedObject(key, len(self.model[key])) for key in sorted(self.model) if key.startswith(prefix)]
+        expected = [
+            ListedObject(key, len(self.model[key]), ANY) for key in sorted(self.model) if key.startswith(prefix)
+        ]
         assert list(self.store.list(prefix)) == expected
 
     @invariant()
@@ -148,7 +151,7 @@ def test_what_killed_writers_left_is_hidden(local_store, tmp_path):
     local_store.put("folder/key", b"data")
     (tmp_path / "store" / "folder" / ".tuning-job-0123456789abcdef.tmp").write_bytes(b"half")
 
-    assert list(local_store.list()) == [ListedObject("folder/key", 4)]
+    assert list(local_store.list()) == [ListedObject("folder/key", 4, ANY)]
     with pytest.raises(ValueError, match="reserved"):
         local_store.get("folder/.tuning-job-0123456789abcdef.tmp")
 
@@ -175,7 +178,7 @@ def test_a_killed_writer_leaves_a_whole_object(local_store):
         data = local_store.get("folder/key").data
         assert len(data) == 2_000_000
         assert len(set(data)) == 1
-        assert list(local_store.list()) == [ListedObject("folder/key", 2_000_000)]
+        assert list(local_store.list()) == [ListedObject("folder/key", 2_000_000, ANY)]
         local_store.put("folder/key", b"goes on")
         assert local_store.get("folder/key").data == b"goes on"
 

@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -189,8 +191,9 @@ def test_a_run_published_from_another_spec_is_a_conflict(store):
 def leased(store):
     """A publication whose lease is held, with nothing but the lease that the test asks for."""
     publication = publication_of(store)
-    publication.lease = RunLease(store, publication.layout, memory=lambda: 0)
-    publication.lease.acquire()
+    lease = RunLease(store, publication.layout, memory=lambda: 0)
+    lease.acquire()
+    publication.hold(lease)
     return publication
 
 
@@ -198,7 +201,7 @@ def take_over(publication):
     """Somebody else has the run from now on."""
     key = publication.layout.key(LEASE)
     lease = Lease.model_validate_json(publication.store.get(key).data)
-    publication.store.put(key, lease.model_copy(update={"token": lease.token + 1, "holder": "other"}).to_json())
+    publication.unfenced.put(key, lease.model_copy(update={"token": lease.token + 1, "holder": "other"}).to_json())
 
 
 def test_a_lost_lease_stops_every_write_but_the_log(store, tmp_path):
@@ -282,13 +285,34 @@ def test_the_pointer_moves_forward(store):
     )
 
 
+def age(store, publication, seconds):
+    """Have a run's manifest be so much older, by the store's clock."""
+    path = Path(store.url) / publication.layout.key(MANIFEST)
+    os.utime(path, (path.stat().st_mtime - seconds,) * 2)
+
+
 def test_the_pointer_never_moves_back(store):
-    """A run that ended before the newest one is published, and the pointer stays."""
-    newer, older = publication_of(store, "newer"), publication_of(store, "older")
+    """A run that was published before the newest one, and is looked at again, leaves the pointer."""
+    older, newer = publication_of(store, "older"), publication_of(store, "newer")
+    of_older = manifest_of(older, minutes=4)
+    older.finish(of_older)
+    age(store, older, 60)
     newer.finish(manifest_of(newer, minutes=5))
-    older.finish(manifest_of(older, minutes=4))
+    older.settle(of_older)
     assert pointer_in(store).run_id == "newer"
-    assert read_manifest(store, older.layout) is not None
+
+
+def test_a_clock_that_is_wrong_does_not_hold_the_pointer(store):
+    """A run that is dated an hour ahead gives the pointer to the next one, with a warning; one dated behind gets it."""
+    ahead, behind = publication_of(store, "ahead"), publication_of(store, "behind")
+    ahead.finish(manifest_of(ahead, minutes=60))
+    age(store, ahead, 60)
+    with capture_logs() as logs:
+        behind.finish(manifest_of(behind, minutes=1))
+    assert pointer_in(store).run_id == "behind"
+    assert [entry["event"] for entry in logs] == ["clocks differ between machines"]
+    ahead.settle(manifest_of(ahead, minutes=60))
+    assert pointer_in(store).run_id == "behind"
 
 
 @pytest.mark.parametrize("garbage", [b"", b"not json", b"{}", b'{"run_id": 1}'])
@@ -301,7 +325,7 @@ def test_a_pointer_that_cannot_be_read_is_replaced(store, garbage):
 
 
 def test_runs_that_end_at_once_leave_the_newest(tmp_path):
-    """Of eight runs that move the pointer at the same moment, the one that ended last has it."""
+    """Of eight runs that move the pointer at the same moment, the one that was published last has it."""
     barrier = threading.Barrier(8)
     errors = []
 
@@ -320,7 +344,9 @@ def test_runs_that_end_at_once_leave_the_newest(tmp_path):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert pointer_in(LocalStore(tmp_path)).run_id == "run-7"
+    manifests = tmp_path.glob(f"nightly/runs/*/{MANIFEST}")
+    newest = max(manifests, key=lambda path: path.stat().st_mtime_ns).parent.name
+    assert pointer_in(LocalStore(tmp_path)).run_id == newest
 
 
 def test_a_pointer_that_others_keep_moving_does_not_fail_the_run(tmp_path):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from job.errors import DataError, LockedError, StateConflictError
-from job.layout import CHECKPOINTS_FOLDER, FAILURE, LEASE, MANIFEST, SPEC, RunLayout
+from job.layout import ATTEMPTS_FOLDER, CHECKPOINTS_FOLDER, FAILURE, LEASE, MANIFEST, SPEC, RunLayout
 from job.lease import RunLease
 from job.publish import Publication
 from job.records import Failure, Lease
@@ -35,7 +35,7 @@ class Counting(LocalStore):
         return super().stat(key)
 
     def list(self, prefix=""):
-        assert prefix.endswith(f"/{CHECKPOINTS_FOLDER}"), f"{prefix} was listed whole"
+        assert prefix.endswith((f"/{CHECKPOINTS_FOLDER}", f"/{ATTEMPTS_FOLDER}")), f"{prefix} was listed whole"
         return super().list(prefix)
 
 
