@@ -10,7 +10,7 @@ import textwrap
 import types
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, Union, get_args, get_origin
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, PlainSerializer
 from pydantic.fields import FieldInfo
@@ -363,6 +363,8 @@ def _record(model: type[BaseModel]) -> list[str]:
 def _type_in_words(annotation: object) -> str:
     """An annotation as one writes it; `inspect` writes it differently in different versions of Python."""
     arguments = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        return _type_in_words(arguments[0])
     if annotation is Ellipsis:
         return "..."
     if get_origin(annotation) is Literal:

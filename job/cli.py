@@ -4,6 +4,7 @@ Nothing here may import TensorFlow, boto3 or NumPy: `--help`, `validate`, `plan`
 What only one command needs is imported in it.
 """
 
+import errno
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -13,12 +14,12 @@ import typer
 
 from job.commands import housekeeping
 from job.commands.output import echo_json, show_tables
-from job.errors import EXIT_UNFORESEEN, EXIT_USAGE, JobError, SpecError
+from job.errors import EXIT_UNFORESEEN, EXIT_USAGE, JobError, SpecError, StoreError
+from job.redaction import learn_secrets, redact_text
 from job.resolve import require_access, resolve_run_id, resolve_spec
 from job.settings import Settings, read_settings
-from job.signals import signals_as_errors
+from job.signals import StoppedError, received, signals_as_errors
 from job.spec.overrides import Override, parse_assignment
-from job.spec.redaction import redact_text
 from job.termination import Ending, MisusedError, termination_message, write_message
 from job.version import VERSION
 
@@ -31,6 +32,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
+
+# What a stream answers with whose reader is gone or whose disk is full.
+_UNWRITABLE = frozenset({errno.EPIPE, errno.ENOSPC, errno.EIO})
 
 SpecOption = Annotated[
     str | None,
@@ -65,6 +69,7 @@ def main(args: Sequence[str], environ: Mapping[str, str]) -> int:
     Returns:
         The exit code; see `job.errors`.
     """
+    learn_secrets(environ)
     command = typer.main.get_command(app)
     try:
         command.main(args=_with_command(args), prog_name=PROGRAM, obj=environ)
@@ -77,11 +82,22 @@ def main(args: Sequence[str], environ: Mapping[str, str]) -> int:
     except JobError as error:
         typer.echo(failure_text(error), err=True)
         return error.exit_code
-    except Exception:  # noqa: BLE001 - the last stop: whatever was not foreseen ends with 1 and its traceback
-        typer.echo(traceback.format_exc(), err=True, nl=False)
-        typer.echo(f"{PROGRAM}: an unforeseen error; exit code {EXIT_UNFORESEEN}. Please report it.", err=True)
-        return EXIT_UNFORESEEN
+    except StoppedError:
+        # It came where no block of a run was open: nothing had begun, or all was done.
+        asked = received()
+        return EXIT_UNFORESEEN if asked is None else asked.exit_code
+    except Exception as error:  # noqa: BLE001 - the last stop: whatever was not foreseen ends with 1 and its traceback
+        return _unforeseen(error)
     return 0
+
+
+def _unforeseen(error: Exception) -> int:
+    if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
+        typer.echo(f"{PROGRAM}: standard output cannot be written: {error.strerror}", err=True)
+        return StoreError.exit_code
+    typer.echo(redact_text(traceback.format_exc()), err=True, nl=False)
+    typer.echo(f"{PROGRAM}: an unforeseen error; exit code {EXIT_UNFORESEEN}. Please report it.", err=True)
+    return EXIT_UNFORESEEN
 
 
 def _with_command(args: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import structlog
 
 from job.errors import JobError
+from job.redaction import redact_texts
 from job.strict_json import strict_json
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 # A terminal shows these in its own way; as lines they would scroll everything else away, or say it twice.
 DISPLAY_ONLY_EVENTS = frozenset({"epoch finished", "run published", "trial started"})
+
+
+def _without_secrets(_logger: object, _method: str, event: structlog.typing.EventDict) -> dict[str, Any]:
+    """Whatever is said, and whoever says it, has no secret in it."""
+    return {key: redact_texts(value) for key, value in event.items()}
+
 
 _FORMAT_FOREIGN: list[Any] = [
     structlog.contextvars.merge_contextvars,
@@ -87,6 +94,8 @@ def _install(handler: logging.Handler, level: str) -> None:
     handler.set_name(_HANDLER_NAME)
     root.addHandler(handler)
     root.setLevel(_LEVELS[level])
+    # A line that cannot be written, to a pipe that is closed or a full disk, is given up: the job goes on.
+    logging.raiseExceptions = False
     logging.captureWarnings(capture=True)
     # At info these speak of their own internals; their warnings and errors still come through.
     for chatty in ("absl", "boto3", "botocore", "h5py", "s3transfer", "urllib3"):
@@ -102,6 +111,7 @@ def _json_formatter() -> logging.Formatter:
             structlog.processors.EventRenamer("event"),
             _first_fields_first,
             _in_strict_json,
+            _without_secrets,
             structlog.processors.JSONRenderer(default=str, ensure_ascii=False),
         ],
     )
@@ -179,6 +189,8 @@ class _TerminalHandler(logging.Handler):
                 foreign_pre_chain=_FORMAT_FOREIGN,
                 processors=[
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.format_exc_info,
+                    _without_secrets,
                     _for_reading,
                     structlog.dev.ConsoleRenderer(
                         colors=console.is_terminal and not console.no_color, pad_event_to=20, sort_keys=False

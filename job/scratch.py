@@ -86,6 +86,18 @@ def scratch_root(setting: str | None) -> Path:
     return Path(tempfile.gettempdir()) / DEFAULT_FOLDER
 
 
+def nearest_existing(folder: Path) -> Path:
+    """Return a folder, or that above it which it would be made in.
+
+    Raises:
+        AccessError: the folder cannot be: a name is too long, or one on the way may not be entered.
+    """
+    try:
+        return next(path for path in (folder, *folder.parents) if path.exists())
+    except OSError as error:
+        raise _explain(error, folder) from error
+
+
 @contextmanager
 def claim_scratch(root: Path, run_url: str, *, patience: float = _PATIENCE_SECONDS) -> Iterator[Scratch]:
     """Hold a run's scratch folder, and keep all temporary files of this process and its children in it.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from job import layout
-from job.disk import require_space
+from job.disk import clear_disk_errors, require_space
 from job.disk_needs import DataShape, disk_needs, known_shape
 from job.errors import EXIT_UNFORESEEN, JobError
 from job.interruption import Interruption
@@ -21,9 +21,9 @@ from job.records import Failure
 from job.resources import available_resources
 from job.run_state import RunState
 from job.run_uploads import RunUploads, open_uploads
-from job.scratch import Scratch, claim_scratch, scratch_root
+from job.scratch import Scratch, claim_scratch, nearest_existing, scratch_root
 from job.settings import Settings
-from job.signals import grace_period, signals_as_errors
+from job.signals import grace_period, signals_as_errors, unbroken
 from job.slots import slot_count
 from job.spec import JobSpec
 
@@ -91,7 +91,7 @@ def require_disk(spec: JobSpec, folder: Path, dataset: "Dataset | None" = None) 
     Raises:
         StoreError: there is too little room.
     """
-    folder = next(path for path in (folder, *folder.parents) if path.exists())
+    folder = nearest_existing(folder)
     slots = slot_count(spec, available_resources())
     if dataset is None:
         require_space(folder, disk_needs(spec, slots, known_shape(spec)).known)
@@ -151,7 +151,7 @@ def work_on(
         )
         publication.warn_of_ignored_conditions()
         try:
-            with failure_logged(), signals_as_errors(), interruption.raised_here():
+            with failure_logged(), signals_as_errors(), interruption.raised_here(), clear_disk_errors(scratch.folder):
                 work(run)
         except JobError as error:
             if error.permanent:
@@ -165,7 +165,8 @@ def work_on(
             _leave_failure(publication, error, EXIT_UNFORESEEN, reason, "please report it, with the log")
             raise
         finally:
-            _store_the_rest(run)
+            with unbroken(is_last=True):
+                _store_the_rest(run)
 
 
 def _remove_leftovers(publication: Publication) -> None:

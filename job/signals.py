@@ -18,7 +18,7 @@ from job.stop_request import TrainingPausedError, clear_stop_request, request_st
 _ADVICE = "the same command with the same run id goes on from here"
 
 
-class _StoppedError(BaseException):
+class StoppedError(BaseException):
     """On its way from the handler to the block's end. No Exception: whatever code runs now must not swallow it."""
 
 
@@ -46,30 +46,28 @@ class _Grace:
 
 
 class _Handler:
-    """The state of one block."""
+    """What a signal does while the outermost block is open: there is one handler per process, and it is set once."""
 
     def __init__(self) -> None:
-        self.error: JobError | None = None
         self.may_raise = True
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
         if _received:
             _end_abruptly(_received[0])
         if number == signal.SIGTERM:
-            self.error = Preempted("stopped by SIGTERM", advice=_ADVICE)
+            _received.append(Preempted("stopped by SIGTERM", advice=_ADVICE))
         else:
-            self.error = InterruptedByUser("stopped by SIGINT", advice=_ADVICE)
-        _received.append(self.error)
+            _received.append(InterruptedByUser("stopped by SIGINT", advice=_ADVICE))
         request_stop()
         if _graces:
-            _graces[-1].begin(self.error)
+            _graces[-1].begin(_received[0])
         if self.may_raise:
-            raise _StoppedError
+            raise StoppedError
 
 
 _handlers: list[_Handler] = []
 _graces: list[_Grace] = []
-# What the first signal asked for, while any block is open.
+# What the first signal asked for, from the beginning of the outermost block.
 _received: list[JobError] = []
 _told: list[Callable[[JobError], None]] = []
 
@@ -116,44 +114,64 @@ def grace_period(seconds: float, last_words: Callable[[], None] = lambda: None) 
 def signals_as_errors() -> Iterator[None]:
     """End the block with Preempted on SIGTERM and with InterruptedByUser on SIGINT. Blocks may nest.
 
-    As PID 1 of a container a process has no default handler for SIGTERM: without one it would be ignored. Only the main
+    The outermost sets the handlers; inner ones turn what was received into an error, for whoever logs it there. As PID
+    1 of a container a process has no default handler for SIGTERM: without one it would be ignored. Only the main
     thread can have handlers; in another one the block is left as it is.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
-        return
-    if not _handlers:
+    elif _handlers:
+        with _as_error():
+            yield
+    else:
         clear_stop_request()
         _received.clear()
-    handler = _Handler()
-    previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
-    _handlers.append(handler)
-    try:
-        yield
-    except (_StoppedError, TrainingPausedError):
-        if handler.error is None:
-            raise
-        raise handler.error from None
-    finally:
-        _handlers.pop()
-        for number, old in previous.items():
-            signal.signal(number, old)
+        handler = _Handler()
+        with _as_error():
+            previous = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+            _handlers.append(handler)
+            try:
+                yield
+            finally:
+                # What comes from here on is too late to stop anything.
+                handler.may_raise = False
+                _handlers.clear()
+                for number, old in previous.items():
+                    signal.signal(number, old)
 
 
 @contextmanager
-def pausing_by_itself() -> Iterator[None]:
-    """A block that looks at `stop_requested` and raises TrainingPausedError: a signal does not break into it.
+def _as_error() -> Iterator[None]:
+    try:
+        yield
+    except (StoppedError, TrainingPausedError):
+        if not _received:
+            raise
+        raise _received[0] from None
 
-    It would otherwise meet training between a step and the note of it, and the checkpoint would be of neither.
+
+def received() -> JobError | None:
+    """Return what the first signal has asked for; None while there was none."""
+    return _received[0] if _received else None
+
+
+@contextmanager
+def unbroken(*, is_last: bool = False) -> Iterator[None]:
+    """A block that a signal does not break into: it looks at `stop_requested` by itself, or is short.
+
+    Training would otherwise be met between a step and the note of it, and the checkpoint would be of neither.
+
+    Args:
+        is_last: nothing follows that could be stopped; otherwise a signal that came ends what is around the block.
     """
     if threading.current_thread() is not threading.main_thread() or not _handlers:
         yield
         return
-    handler = _handlers[-1]
-    handler.may_raise = False
+    handler, before = _handlers[-1], len(_received)
+    could_raise, handler.may_raise = handler.may_raise, False
     try:
         yield
     finally:
-        handler.may_raise = True
-    if handler.error is not None:
-        raise _StoppedError
+        handler.may_raise = could_raise
+    if could_raise and not is_last and len(_received) > before:
+        raise StoppedError

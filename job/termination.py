@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from job.errors import EXIT_DONE, EXIT_UNFORESEEN, EXIT_USAGE, InterruptedByUser, JobError, LockedError, Preempted
+from job.redaction import redact
 from job.signals import told_of_abrupt_end
-from job.spec.redaction import redact
 from job.strict_json import strict_json
 
 LIMIT = 4096

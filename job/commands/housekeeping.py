@@ -10,8 +10,8 @@ import typer
 
 from job.commands.output import echo_json, show_tables
 from job.errors import DataError
+from job.redaction import redact_text
 from job.spec.quantities import parse_duration
-from job.spec.redaction import redact_text
 
 if TYPE_CHECKING:
     from job.store import ObjectStore

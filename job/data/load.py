@@ -33,9 +33,9 @@ from job.data.standardisation import array_preparation
 from job.data.targets import decide_task, encode_targets, scale_notes, with_scale
 from job.disk import clear_disk_errors
 from job.errors import DataError
+from job.redaction import redact_text
 from job.spec import DataSpec
 from job.spec.file_checks import features_of, is_image
-from job.spec.redaction import redact_text
 from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
 from job.spec.sources import source_kind
 from job.target import Target, Task

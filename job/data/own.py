@@ -25,8 +25,8 @@ from job.data.splits import UndrawableError, draw_random, draw_stratified
 from job.data.standardisation import array_preparation
 from job.data.targets import class_values, decide_task, encode_targets, scale_notes, with_scale
 from job.errors import DataError
+from job.redaction import redact_text
 from job.spec import DataSpec
-from job.spec.redaction import redact_text
 from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION
 from job.target import Target, Task
 

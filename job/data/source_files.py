@@ -11,8 +11,8 @@ from job.data.pins import ObjectPins
 from job.disk import require_space
 from job.errors import DataError, ObjectNotFoundError
 from job.logs import get_logger
+from job.redaction import redact_text
 from job.resolve.locations import folder_store, local_path
-from job.spec.redaction import redact_text
 from job.store import ObjectStore, open_store, split_object_url
 
 # Markers that writers of many parts leave beside them: `_SUCCESS`, `.crc`.

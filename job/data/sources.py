@@ -15,9 +15,9 @@ from job.data.records import read_records
 from job.data.source_rows import LabelledRows, Sources
 from job.disk import require_space
 from job.errors import DataError, ObjectNotFoundError
+from job.redaction import redact_text
 from job.spec import DataSpec
 from job.spec.datasets import DATASETS
-from job.spec.redaction import redact_text
 from job.spec.sources import SourceKind, source_kind
 from job.store import open_store, split_object_url
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from job.data.source_files import SourceFile
 from job.errors import DataError
+from job.redaction import redact_text
 from job.spec import DataSpec
 from job.spec.fields import listed
-from job.spec.redaction import redact_text
 
 Files = tuple[SourceFile, ...]
 

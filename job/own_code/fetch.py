@@ -13,8 +13,8 @@ from job.errors import AccessError, ObjectNotFoundError
 from job.own_code.extra_files import add_folder, add_prefix, add_zip
 from job.own_code.own_code import CodeSource, OwnCode, Section, code_error
 from job.records import SourceObject
+from job.redaction import redact_text
 from job.spec.code import installed_function
-from job.spec.redaction import redact_text
 from job.store import ObjectStore, open_store, split_object_url
 
 MAX_MODULE_BYTES = 10 * 1024**2

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from job.disk import size_in_words
 from job.disk_needs import DiskNeeds
 from job.plan.plan import Plan, brackets_of
+from job.redaction import redact_text
 from job.schedule import Schedule
 from job.spaces import AnyEntry, BooleanEntry, ChoiceEntry, FixedEntry
 from job.spec import JobSpec
@@ -13,7 +14,6 @@ from job.spec.code import installed_function
 from job.spec.datasets import DATASETS
 from job.spec.objectives import known_objective, possible_objectives
 from job.spec.quantities import format_duration
-from job.spec.redaction import redact_text
 
 _SHOWN_VALUES = 8
 

@@ -10,6 +10,7 @@ from job.records.exports import Export
 from job.records.record import Hyperparameters, Record
 from job.records.signatures import Signature
 from job.records.trials import SearchTotals
+from job.redaction import Told
 
 
 class Artifact(Record):
@@ -196,8 +197,8 @@ class Failure(Record):
     run_id: str
     exit_code: int
     error: str
-    reason: str
-    advice: str | None
+    reason: Told
+    advice: Told | None
     permanent: bool
     failed_at: datetime
 

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from job.records.record import Direction, Hyperparameters, HyperparameterValue, Record
+from job.redaction import Told
 
 
 class Variation(Record):
@@ -22,7 +23,7 @@ class Variation(Record):
     score: float | None
     deviation: float | None = None
     difference: float | None
-    error: str | None = None
+    error: Told | None = None
 
 
 class HyperparameterEffect(Record):

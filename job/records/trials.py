@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from job.records.record import Direction, FailureKind, Hyperparameters, Record
+from job.redaction import Told
 
 
 class Execution(Record):
@@ -58,7 +59,7 @@ class TrialRecord(Record):
     best_epoch: int | None
     executions: tuple[Execution, ...]
     failure: FailureKind | None = None
-    error: str | None = None
+    error: Told | None = None
     attempts: int = 1
     seconds: float
     worker: str

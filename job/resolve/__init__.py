@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from job.errors import Problem, SpecError
+from job.redaction import show
 from job.resolve.access import AccessProblem, check_access, require_access, storage_options
 from job.resolve.code_locations import CODE_LOCATION_CHECKS, LOCAL_CODE_CHECKS
 from job.resolve.fetch import fetch_document
@@ -12,7 +13,6 @@ from job.resolve.locations import LOCAL_FILE_CHECKS, LOCATION_CHECKS
 from job.settings import RUN_ID_VARIABLE, SPEC_VARIABLE, Settings
 from job.spec import JobSpec
 from job.spec.overrides import Override, apply_overrides
-from job.spec.redaction import show
 from job.spec.validation import validate_document
 
 __all__ = [

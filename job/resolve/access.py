@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from job.errors import AccessError, JobError, Problem, SpecError, StoreError
 from job.layout import access_check_key
+from job.redaction import show
 from job.resolve.code_locations import code_locations, is_code_folder
 from job.resolve.locations import folder_store, input_locations
 from job.spec import JobSpec
 from job.spec.paths import format_path
-from job.spec.redaction import show
 from job.store import StorageOptions, open_store, split_object_url
 
 

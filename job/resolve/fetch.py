@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from job.errors import AccessError, Problem, SpecError
+from job.redaction import redact_text, show
 from job.spec.document import MAX_DOCUMENT_BYTES, Document, parse_document
-from job.spec.redaction import redact_text, show
 from job.store import open_store, split_object_url
 
 STANDARD_INPUT = "-"

@@ -4,10 +4,10 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from job.redaction import show
 from job.resolve.locations import local_path
 from job.spec.csv_text import header_of
 from job.spec.drafts import Check, Draft, Finding
-from job.spec.redaction import show
 from job.spec.sources import kind_of
 from job.spec.table_checks import unknown_columns
 

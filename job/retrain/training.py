@@ -9,7 +9,7 @@ import keras
 from job.logs import get_logger
 from job.models import Span, TunableModel
 from job.records import SearchResult, TrialRequest
-from job.signals import pausing_by_itself
+from job.signals import unbroken
 from job.spec.sections import WeightedObjective
 from job.training.averaging import take_averages
 from job.training.building import build_model
@@ -120,7 +120,7 @@ class Trainer:
             keeps_best=False,
         )
         lineage = Lineage(request, setting, ExecutionPlace(), time.monotonic(), last_steps=length.last_steps)
-        with pausing_by_itself():
+        with unbroken():
             lineage.run()
         # The finished model's checkpoint stays, for a start that is left while it publishes.
         core = self.restored(last_checkpoint(self.checkpoints, name), seed, train)

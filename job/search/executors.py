@@ -11,7 +11,7 @@ from job.resources import Resources, available_resources
 from job.search.memory_watch import MemoryWatch
 from job.search.trial_plan import TrialPlan
 from job.search.worker import WorkerSetting
-from job.signals import pausing_by_itself
+from job.signals import unbroken
 from job.slots import slot_count, worker_memory
 from job.spec import JobSpec
 
@@ -75,7 +75,7 @@ class InlineExecutor:
     def wait(self, patience: float | None = None) -> TrialRecord:
         """Run the oldest request, however long it takes. Raises TrainingPausedError: see run_trial."""
         del patience
-        with pausing_by_itself():
+        with unbroken():
             return self._run(self._submitted.popleft())
 
     def abandon(self) -> None:

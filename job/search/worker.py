@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from job.logs import PrintedLines, bind, configure_worker
 from job.records import TrialRecord, TrialRequest
+from job.redaction import learn_secrets
 from job.search.trial_plan import TrialPlan
 from job.stop_request import TrainingPausedError, request_stop
 
@@ -68,6 +69,7 @@ def start_worker(setting: WorkerSetting, lifeline: Connection, events: Connectio
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.environ.update(setting.environment)
+    learn_secrets(os.environ)
     _events = events
     configure_worker(setting.log_level, events.send_bytes)
     bind(**setting.log_fields)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
+from job.redaction import show
 from job.spec.datasets import DATASETS, UNSUPPORTED_DATASETS, BuiltinDataset
 from job.spec.drafts import Check, Finding, check
 from job.spec.fields import listed, nearest
 from job.spec.model import JobSpec
 from job.spec.objectives import known_task
-from job.spec.redaction import show
 from job.spec.sections import DEFAULT_TEST_FRACTION, DEFAULT_VALIDATION_FRACTION, DataSpec
 from job.spec.sources import KINDS_IN_WORDS, SUFFIXES_IN_WORDS, kind_of, source_kind
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from job.errors import Problem
+from job.redaction import redact_text, show
 from job.spaces import BUILDERS, Builder, spell_out
 from job.spec.document import Document, unusable_values
 from job.spec.fields import Place, nearest, paths_named, place_at, root
 from job.spec.paths import Path, begins_with, format_path, parse_path
-from job.spec.redaction import redact_text, show
 from job.spec.sections import ModelSpec
 from job.spec.yaml12 import PlainValue, load_yaml, resolve_scalar
 

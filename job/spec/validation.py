@@ -7,13 +7,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from job.errors import Problem, SpecError
+from job.redaction import is_secret_name, show
 from job.spec.checks import CHECKS
 from job.spec.document import Document
 from job.spec.drafts import Check, Draft, Finding
 from job.spec.fields import listed, nearest, paths_named, place_at, root
 from job.spec.model import JobSpec
 from job.spec.paths import Path, begins_with, format_path
-from job.spec.redaction import is_secret_name, show
 
 _UNKNOWN = "extra_forbidden"
 _MISSING = "missing"

@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 from s3transfer.exceptions import S3DownloadFailedError  # type: ignore[import-untyped]
 
 from job.errors import ConditionsUnsupportedError, ObjectNotFoundError, PreconditionFailedError, StoreError
+from job.redaction import redact_text
 from job.store.files import HashingWriter, OpenedFile, opened_file, unfinished_file
 from job.store.keys import check_folder, check_key, check_prefix, is_key
 from job.store.options import StorageOptions
@@ -35,7 +36,6 @@ from job.store.s3_errors import (
     is_unsupported,
     may_lack_its_reason,
     was_retried,
-    without_password,
 )
 from job.store.s3_parameters import condition_of, etag_of, modified_of, read_body, transfer_config, write_parameters
 from job.store.urls import S3Location
@@ -297,5 +297,5 @@ class S3Store:
             where = self._url_of(key)
             if is_missing_object(error) and action == "read":
                 raise ObjectNotFoundError(f"{where} does not exist") from error
-            endpoint = without_password(self._client.meta.endpoint_url)
+            endpoint = redact_text(self._client.meta.endpoint_url)
             raise explain(error, f"cannot {action} {where}", bucket=self._bucket, endpoint=endpoint) from error

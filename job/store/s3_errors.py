@@ -1,6 +1,5 @@
 """What S3 servers and botocore report, as errors of the job: one clear message, no secrets."""
 
-import re
 from dataclasses import dataclass
 
 import boto3.exceptions
@@ -10,6 +9,7 @@ from botocore import exceptions as botocore_errors
 from s3transfer import exceptions as transfer_errors  # type: ignore[import-untyped]
 
 from job.errors import AccessError, JobError, StoreError
+from job.redaction import redact_text
 
 CLIENT_ERRORS: tuple[type[Exception], ...] = (
     botocore_errors.ClientError,
@@ -195,10 +195,5 @@ def _code_of(error: Exception) -> str:
 
 def shown(error: Exception) -> str:
     """An exception's text for the user: one line, shortened, without passwords in URLs."""
-    text = " ".join(without_password(str(error)).split())
+    text = " ".join(redact_text(str(error)).split())
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
-
-
-def without_password(text: str) -> str:
-    """The text with `user:password@` taken out of the URLs in it."""
-    return re.sub(r"//[^/@\s]*@", "//", text)

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from job.errors import InterruptedByUser, JobError, Preempted
-from job.signals import pausing_by_itself, signals_as_errors
+from job.signals import signals_as_errors, unbroken
 from job.stop_request import TrainingPausedError, clear_stop_request, request_stop, stop_requested
 
 
@@ -51,7 +51,7 @@ def test_a_signal_waits_for_the_pause_of_what_pauses_by_itself():
     steps = []
 
     def train():
-        with pausing_by_itself():
+        with unbroken():
             for step in range(5):
                 if step == 2:
                     send(signal.SIGTERM)
@@ -69,7 +69,7 @@ def test_a_block_that_does_not_pause_is_left_at_its_end():
     happened = []
 
     def train():
-        with pausing_by_itself():
+        with unbroken():
             send(signal.SIGTERM)
             happened.append("step")
         happened.append("after")
@@ -112,9 +112,9 @@ def test_a_second_signal_ends_the_process_as_it_stands():
     """Nothing is waited for any more, not even a block that pauses by itself."""
     code, output = run("""
         import os, signal
-        from job.signals import pausing_by_itself, signals_as_errors
+        from job.signals import unbroken, signals_as_errors
 
-        with signals_as_errors(), pausing_by_itself():
+        with signals_as_errors(), unbroken():
             os.kill(os.getpid(), signal.SIGTERM)
             print("still here", flush=True)
             os.kill(os.getpid(), signal.SIGTERM)

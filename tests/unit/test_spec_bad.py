@@ -43,7 +43,7 @@ BAD_SPECS = [
     ("limits: {max_retries_per_trial: -1}", "limits.max_retries_per_trial", "of at least 0"),
     ("logs: {level: trace}", "logs.level", "expected debug, info, warning or error"),
     ("logs: {tensorboard: on}", "logs.tensorboard", 'expected true or false (found "on")'),
-    ("storage: {tags: {team: 7}}", "storage.tags.team", "expected text (found 7)"),
+    ("storage: {tags: {team: 7}}", "storage.tags.team", "expected text (found <redacted>)"),
     ("storage: {part_size: 5MX}", "storage.part_size", "expected a size such as"),
     ("search: {objective: {name: val_loss}}", "search.objective.direction", "missing; expected min or max"),
     ("search: {objective: 5}", "search.objective", "text, a mapping of name and direction or a list of at least 2"),

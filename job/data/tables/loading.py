@@ -28,8 +28,8 @@ from job.data.tables.split_files import ChosenRows, SplitRows, count_missing, wr
 from job.data.targets import EncodedTargets, class_values, decide_task, encode_targets, scale_notes, with_scale
 from job.disk import require_space
 from job.errors import DataError
+from job.redaction import redact_text
 from job.spec import DataSpec
-from job.spec.redaction import redact_text
 from job.spec.sections import ColumnSpec
 from job.target import Target, Task
 
