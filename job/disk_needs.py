@@ -135,7 +135,11 @@ def _shape_of_npz(path: Path) -> DataShape | None:
     """The shape of the inputs of a file, from its headers; None where they cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
-            headers = [_header(archive.open(name)) for name in archive.namelist() if name.startswith("x")]
+            members = [member for member in archive.infolist() if member.filename.startswith("x")]
+            headers = [_header(archive.open(member)) for member in members]
+        for member, (item_bytes, shape) in zip(members, headers, strict=True):
+            if min(shape, default=0) < 0 or item_bytes * math.prod(shape) > member.file_size:
+                return None
         shapes = [shape for _, shape in headers]
         return DataShape(
             rows=sum(shape[0] for shape in shapes),
@@ -152,6 +156,7 @@ def _shape_of_npz(path: Path) -> DataShape | None:
         KeyError,
         TypeError,
         RuntimeError,
+        MemoryError,
         zipfile.BadZipFile,
     ):
         # The data's own reader says what is wrong with it.

@@ -41,6 +41,8 @@ _FORMAT_FOREIGN: list[Any] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 _HANDLER_NAME = "tuning-job"
+# So long an end waits for a segment that is on its way.
+_END_SECONDS = 10.0
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 bind = structlog.contextvars.bind_contextvars
@@ -276,18 +278,22 @@ class LogSegments(logging.Handler):
 
     def _run(self, interval: float) -> None:
         while not self._stop.wait(interval):
-            try:
-                self.flush_segment()
-            except JobError as error:
-                # The lines stay for the next segment, and this event with them.
-                get_logger().warning("log upload failed", reason=error.message)
+            # The lines stay for the next segment, and the event about it with them.
+            self._flush_or_warn()
 
     def finish(self) -> None:
         """Stop collecting and upload the rest; what cannot be uploaded is given up."""
         self._stop.set()
-        self._thread.join()
+        # Not to its end, where the store does not answer.
+        self._thread.join(_END_SECONDS)
         logging.getLogger().removeHandler(self)
+        if not self._thread.is_alive():
+            self._flush_or_warn()
+
+    def _flush_or_warn(self) -> None:
         try:
             self.flush_segment()
-        except JobError as error:
-            get_logger().warning("log upload failed", reason=error.message)
+        except Exception as error:  # noqa: BLE001 - why nothing is stored any more is told by whoever finds out
+            get_logger().warning(
+                "log upload failed", reason=error.message if isinstance(error, JobError) else repr(error)
+            )

@@ -4,7 +4,9 @@
 """
 
 import lzma
+import math
 import shutil
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ _COPY_BYTES = 1024 * 1024
 _SUFFIX = ".npy"
 # What zipfile, its decompressors and NumPy's header reader raise for bytes that are not what they should be.
 # RuntimeError: an encrypted member; NotImplementedError: an unknown compression.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, RuntimeError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, RuntimeError)
 _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -49,6 +51,8 @@ class NpzArchive:
         try:
             self.size = path.stat().st_size
             self._zip = zipfile.ZipFile(path)
+            # Not `is_dir`, which fails for a member without a name.
+            members = [member for member in self._zip.infolist() if not member.filename.endswith("/")]
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -58,9 +62,7 @@ class NpzArchive:
                 f"{file}: is no .npz file, or is cut short ({error})",
                 advice="numpy.savez_compressed(path, x=…, y=…) writes such files.",
             ) from error
-        self._members = {
-            member.filename.removesuffix(_SUFFIX): member for member in self._zip.infolist() if not member.is_dir()
-        }
+        self._members = {member.filename.removesuffix(_SUFFIX): member for member in members}
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +112,11 @@ class NpzArchive:
         where = f"{self.file}: array {name!r}"
         with self._open(name) as stream:
             shape, dtype = _read_header(stream)
+            stated, held = math.prod(shape) * dtype.itemsize, self._members[name].file_size - stream.tell()
+        if min(shape, default=1) < 0:
+            raise DataError(f"{where} is damaged: its shape is {shape}")
+        if stated > held and not dtype.hasobject:
+            raise DataError(f"{where} is damaged: it is to have {stated} bytes and has {held}")
         if dtype.hasobject:
             raise DataError(
                 f"{where} holds Python objects, which are stored as pickles and never read (allow_pickle)",
@@ -135,5 +142,8 @@ def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     if reader is None:
         # Version 3 exists for field names of structured arrays that are not Latin-1; inputs have no fields.
         raise ValueError(f".npy format version {version} is not supported")
-    shape, _, dtype = reader(stream)
+    try:
+        shape, _, dtype = reader(stream)
+    except Exception as error:  # a header is Python, and fails in all the ways that Python can
+        raise ValueError(f"its header cannot be read: {error}") from error
     return shape, dtype

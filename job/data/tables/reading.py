@@ -154,8 +154,16 @@ class TableFiles:
         except pa.ArrowInvalid as error:
             if "UTF8" in str(error) and self.kind == "csv":
                 raise self._undecodable(file) from error
+            if "straddl" in str(error):
+                raise DataError(
+                    f"{file.shown}: a line has more than {_BLOCK_BYTES >> 20} MiB",
+                    advice="a quotation mark that nothing closes makes one of the rest of the file",
+                ) from error
             raise DataError(f"{file.shown}: cannot be read: {_first_line(error)}") from error
-        except (pa.ArrowException, EOFError) as error:
+        except FileNotFoundError:
+            raise
+        except (pa.ArrowException, EOFError, OSError) as error:
+            # pyarrow calls a compressed stream that is cut short an OSError, too.
             raise DataError(f"{file.shown}: is damaged or of another format: {_first_line(error)}") from error
 
     def _undecodable(self, file: SourceFile) -> DataError:
