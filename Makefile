@@ -1,6 +1,6 @@
 # The two commands that matter: `make run` and `make test`. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-kill test-pairs test-freeze test-fuzz test-image lint lint-deploy format docs bench image lock clean
+.PHONY: help setup run test test-kill test-pairs test-freeze test-damage test-fuzz test-image lint lint-deploy format docs bench image lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -60,6 +60,9 @@ test-kill: setup  ## Kill a run N times at random moments and compare it with an
 # Each row is a job of its own, in a quarter of a minute.
 test-pairs: setup  ## Run a job for every pair of features that go together
 	$(BIN)/python -m pytest -n auto --pairs=0 tests/functional/test_feature_pairs.py
+
+test-damage: setup  ## Start a run again with every damage of every object
+	$(BIN)/python -m pytest --damages=0 tests/functional/test_damaged_objects.py
 
 # Each place costs a run and the patience of a newcomer, a minute together.
 test-freeze: setup  ## Freeze a run's holder at every place while another one publishes

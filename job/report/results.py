@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from job.errors import DataError, JobError, ObjectNotFoundError
-from job.layout import LATEST, MANIFEST, MODEL_KERAS, RUNS_FOLDER, SPEC, TRIALS_FOLDER
+from job.layout import LATEST, MANIFEST, MODEL_KERAS, RUNS_FOLDER, SPEC, TRIALS_FOLDER, TRIALS_TABLE
 from job.records import Direction, Manifest, Pointer, TrialRecord, best_first
 from job.report.summary import show_value, trial_row
 from job.spec import DataSpec, SearchSpec
@@ -19,6 +20,8 @@ from job.store import ObjectStore, open_store
 if TYPE_CHECKING:
     from rich.console import Console
 
+# Each read waits for the network.
+_READERS = 8
 _HEADER = ("trial", "score", "best epoch", "epochs", "hyperparameters")
 
 
@@ -47,7 +50,7 @@ def read_results(url: str) -> RunResults:
     pointed = _newest_run(store)
     prefix = f"{RUNS_FOLDER}{pointed}/" if pointed is not None else ""
     manifest = _manifest(store, prefix)
-    records = [_record(store, entry.key) for entry in store.list(prefix + TRIALS_FOLDER)]
+    records = _published_trials(store, prefix, manifest) or _stored_trials(store, prefix)
     if manifest is None and not records:
         raise DataError(
             f"{url} holds no run: neither {MANIFEST} nor any {TRIALS_FOLDER}*.json",
@@ -78,6 +81,25 @@ def _manifest(store: ObjectStore, prefix: str) -> Manifest | None:
         return None
     except ValidationError as error:
         raise _unreadable(store, prefix + MANIFEST, error) from None
+
+
+def _published_trials(store: ObjectStore, prefix: str, manifest: Manifest | None) -> list[TrialRecord]:
+    """The trials by the table of a published run, which is one object; none where there is no table."""
+    if manifest is None:
+        return []
+    key = prefix + manifest.artifacts_prefix + TRIALS_TABLE
+    try:
+        return [TrialRecord.model_validate_json(line) for line in store.get(key).data.splitlines()]
+    except ObjectNotFoundError:
+        return []
+    except ValidationError as error:
+        raise _unreadable(store, key, error) from None
+
+
+def _stored_trials(store: ObjectStore, prefix: str) -> list[TrialRecord]:
+    keys = sorted(entry.key for entry in store.list(prefix + TRIALS_FOLDER))
+    with ThreadPoolExecutor(_READERS) as readers:
+        return list(readers.map(lambda key: _record(store, key), keys))
 
 
 def _record(store: ObjectStore, key: str) -> TrialRecord:

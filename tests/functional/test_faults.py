@@ -15,7 +15,7 @@ from faults.stored_run import StoredRun, assert_complete, assert_same_answer, st
 from faults.synthetic_job import SyntheticJob
 
 # An epoch takes about a second: long enough to be interrupted in.
-ROWS = 20_000
+ROWS = 8_000
 GRACE_SECONDS = 25.0
 OUTAGE_SECONDS = 15.0
 
