@@ -2,9 +2,6 @@
 
 import contextvars
 import math
-import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +14,10 @@ from job.errors import JobError, LockedError, StoreError
 from job.layout import RunKeys
 from job.lease.memory import FamilyMemory
 from job.lease.stored import LeaseObject, StoredLease, is_near_limit
-from job.lease.takeover import Takeover
+from job.lease.takeover import Takeover, newcomer_lease
 from job.lease.timing import LeaseTiming
 from job.logs import get_logger
 from job.records import Lease
-from job.resources import memory_limit
 from job.store import ObjectStore
 from job.store.process_lock import process_lock
 
@@ -234,20 +230,7 @@ class RunLease:
             raise self._takeover().refuse()
 
     def _takeover(self) -> Takeover:
-        now = datetime.now(UTC)
-        # The last part tells threads and restarts of a container apart, whose host and process id are the same.
-        holder = f"{socket.gethostname()} pid {os.getpid()} since {now:%Y-%m-%dT%H:%M:%SZ} ({secrets.token_hex(4)})"
-        newcomer = Lease(
-            token=1,
-            holder=holder,
-            state="held",
-            beat=0,
-            renewed_at=now,
-            elapsed_seconds=0.0,
-            memory_bytes=self._memory(),
-            memory_limit=memory_limit(),
-            process_lock="" if self._process_lock is None else self._process_lock.identity,
-        )
+        newcomer = newcomer_lease(self._memory(), "" if self._process_lock is None else self._process_lock.identity)
         return Takeover(self._patient, self._run_id, newcomer, self._timing, self._sleep, self._clock)
 
     def _keep(self) -> None:

@@ -1,6 +1,9 @@
 """How a newcomer becomes the holder of a lease, or finds out who is."""
 
 import math
+import os
+import secrets
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,9 +13,27 @@ from job.lease.stored import LeaseObject, StoredLease
 from job.lease.timing import LeaseTiming
 from job.logs import get_logger
 from job.records import HolderDeath, Lease
+from job.resources import memory_limit
 
 # Deaths beyond these are forgotten: none so old decides anything.
 _KEPT_DEATHS = 100
+
+
+def newcomer_lease(memory: int, process_lock: str) -> Lease:
+    """Return the lease of this process as the first holder; bytes in use, and the identity of its lock, if any."""
+    now = datetime.now(UTC)
+    return Lease(
+        token=1,
+        # The last part tells threads and restarts of a container apart, whose host and process id are the same.
+        holder=f"{socket.gethostname()} pid {os.getpid()} since {now:%Y-%m-%dT%H:%M:%SZ} ({secrets.token_hex(4)})",
+        state="held",
+        beat=0,
+        renewed_at=now,
+        elapsed_seconds=0.0,
+        memory_bytes=memory,
+        memory_limit=memory_limit(),
+        process_lock=process_lock,
+    )
 
 
 class Takeover:

@@ -266,9 +266,10 @@ class ProcessExecutor:
             slot.ask_to_pause()
         concurrent.futures.wait([slot.future for slot in running if slot.future is not None], seconds)
 
-    def end_worker(self, pid: int, reason: str) -> None:
-        """Kill a worker; its trial fails with this reason. Safe to call from another thread."""
-        self._ended_for[pid] = reason
+    def end_worker(self, pid: int, reason: str | None) -> None:
+        """Kill a worker; its trial fails with this reason, or as by a kill from outside. Safe in any thread."""
+        if reason is not None:
+            self._ended_for[pid] = reason
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
