@@ -33,6 +33,9 @@ from job.training.fork_server import worker_context
 _EVENTS_SECONDS = 2.0
 # A trial that looks at its own time ends tidily; the pool's timeout is for one that cannot.
 _TIMEOUT_SLACK = 1.1
+# Of every graph that was traced TensorFlow keeps something, and Python's collector walks all of it: with 1,000 graphs a
+# trial took twice as long. A forked worker is there at once.
+_TRIALS_PER_WORKER = 100
 # How often silence is looked for; and so long a killed worker may take to be gone.
 _LOOK_SECONDS = 5.0
 _JOIN_SECONDS = 30.0
@@ -68,6 +71,7 @@ class _Slot:
         # When the trial under way last said something, or was last said to be silent.
         self.heard = 0.0
         self.pid: int | None = None
+        self.trials = 0
         self._open()
 
     def _open(self) -> None:
@@ -75,6 +79,7 @@ class _Slot:
         worker_lifeline, self._lifeline = self._context.Pipe(duplex=False)
         self._events, worker_events = self._context.Pipe(duplex=False)
         self._worker_ends = (worker_lifeline, worker_events)
+        self.trials = 0
         self._drained = threading.Semaphore(0)
         self._pool = ProcessPool(
             max_workers=1,
@@ -104,6 +109,7 @@ class _Slot:
 
     def start(self, request: TrialRequest, timeout: float | None) -> None:
         self.request = request
+        self.trials += 1
         self.lineage = _lineage(request)
         self.started = self.heard = time.monotonic()
         limit = None if timeout is None else timeout * _TIMEOUT_SLACK + 1
@@ -239,8 +245,8 @@ class ProcessExecutor:
             record = _lost(slot, *self._death_of(slot, error))
         else:
             slot.await_events()
-            if answer.memory > self._limits.worker_memory:
-                get_logger().debug("worker replaced", memory=answer.memory)
+            if answer.memory > self._limits.worker_memory or slot.trials >= _TRIALS_PER_WORKER:
+                get_logger().debug("worker replaced", memory=answer.memory, trials=slot.trials)
                 slot.replace_worker()
             if answer.record is None:
                 raise RuntimeError("a trial was paused that nobody asked to")
