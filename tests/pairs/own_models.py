@@ -49,7 +49,8 @@ class Stepping(keras.Model):
         for metric in self.metrics:
             if metric.name == "loss":
                 metric.update_state(loss)
-            else:
+            # The losses of single outputs are means that `compute_loss` has kept.
+            elif not isinstance(metric, keras.metrics.Mean):
                 metric.update_state(y, answers, sample_weight=weights)
         return {{metric.name: metric.result() for metric in self.metrics}}
 
