@@ -116,9 +116,12 @@ def test_a_run_that_an_earlier_version_began_believes_its_own_kind_alone(start):
 def test_a_stored_spec_that_was_edited_is_none(field, value):
     """The hash is of what it says: a changed field with the hash kept is damage."""
     document = to_store(SEEDED)
-    document[field] = {"seed": value, "name": f"n{value}", "search": {"max_epochs": value + 10}, "space": {"units": value}}[
-        field
-    ]
+    document[field] = {
+        "seed": value,
+        "name": f"n{value}",
+        "search": {"max_epochs": value + 10},
+        "space": {"units": value},
+    }[field]
     stored = read_stored(json.dumps(document).encode())
     assert stored is None
     kept = read_stored(json.dumps(to_store(SEEDED)).encode())

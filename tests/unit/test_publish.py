@@ -226,6 +226,21 @@ def test_a_lost_lease_stops_every_write_but_the_log(store, tmp_path):
     assert {entry.key for entry in store.list()} == {publication.layout.key(name) for name in written}
 
 
+def test_what_is_left_over_is_removed_once_another_has_published(store):
+    """Of what a loser wrote, what the manifest names and what all starts share stay; without a manifest all does."""
+    publication, other = leased(store), publication_of(store)
+    with publication.lease:
+        for relative in ("checkpoints/t.last.npz", "model/extra", "summary.md", "spec.json", "trials/t.json"):
+            publication.write(relative, b"x")
+        publication.remove_leftovers()
+        for relative in ("summary.md", "trials/t.json"):
+            other.count(relative, b"x")
+        assert other.finish(manifest_of(other))
+        publication.remove_leftovers()
+        left = {entry.key.removeprefix(publication.layout.prefix) for entry in store.list(publication.layout.prefix)}
+    assert left == {"summary.md", "spec.json", "trials/t.json", MANIFEST, LEASE}
+
+
 def test_a_run_that_its_new_holder_has_published_is_done(store):
     """A holder that was taken over while the other published has nothing to do and no error to tell."""
     publication = leased(store)
