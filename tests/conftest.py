@@ -38,10 +38,10 @@ EXTERNAL_ENDPOINT, *EXTERNAL_CREDENTIALS = ("TEST_S3_ENDPOINT", "TEST_S3_ACCESS_
 
 
 def pytest_addoption(parser):
-    parser.addoption("--freezes", type=int, default=2, help="how many places to freeze a holder at; 0 for all")
-    parser.addoption("--damages", type=int, default=12, help="how many damaged objects to try; 0 for all")
+    parser.addoption("--freezes", type=int, default=1, help="how many places to freeze a holder at; 0 for all")
+    parser.addoption("--damages", type=int, default=7, help="how many damaged objects to try; 0 for all")
     parser.addoption("--fuzz", type=int, default=100, help="how many mutated specs to try")
-    parser.addoption("--kills", type=int, default=4, help="how often the kill test kills its run")
+    parser.addoption("--kills", type=int, default=3, help="how often the kill test kills its run")
     parser.addoption("--kill-seed", type=int, default=None, help="draws the moments; a new one each time without it")
     parser.addoption("--pairs", type=int, default=2, help="how many rows of the covering array to run; 0 for all")
     parser.addoption(
