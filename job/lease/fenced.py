@@ -1,11 +1,12 @@
 """A run's store as the holder of its lease writes to it: checked in one place, over nothing that it has not seen."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from job.errors import PreconditionFailedError
-from job.store import ListedObject, ObjectInfo, ObjectStore, StoredFile, StoredObject
+from job.store import ObjectStore, StoredFile
+from job.store.reading import ReadsThrough
 
 T = TypeVar("T")
 
@@ -13,7 +14,7 @@ T = TypeVar("T")
 _ATTEMPTS = 5
 
 
-class FencedStore:
+class FencedStore(ReadsThrough):
     """An ObjectStore whose writes are refused once the run is, or may be, another process's.
 
     A process that was frozen between the check and the write, or whose write was held up on the network, may come back
@@ -30,34 +31,9 @@ class FencedStore:
     """
 
     def __init__(self, store: ObjectStore, check: Callable[[], None]) -> None:
-        self._store = store
+        super().__init__(store)
         self._check = check
         self.written: set[str] = set()
-
-    @property
-    def url(self) -> str:
-        """See ObjectStore."""
-        return self._store.url
-
-    def get(self, key: str) -> StoredObject:
-        """See ObjectStore."""
-        return self._store.get(key)
-
-    def get_file(self, key: str, path: Path, *, version: str | None = None) -> StoredFile:
-        """See ObjectStore."""
-        return self._store.get_file(key, path, version=version)
-
-    def stat(self, key: str) -> ObjectInfo | None:
-        """See ObjectStore."""
-        return self._store.stat(key)
-
-    def list(self, prefix: str = "") -> Iterator[ListedObject]:
-        """See ObjectStore."""
-        return self._store.list(prefix)
-
-    def list_folders(self, prefix: str) -> Iterator[str]:
-        """See ObjectStore."""
-        return self._store.list_folders(prefix)
 
     def put(self, key: str, data: bytes) -> None:
         """See ObjectStore; raises LockedError."""

@@ -4,11 +4,11 @@ Some S3 servers (older MinIO, and gateways built from it) answer 200 to `If-None
 same; others answer 501. Nothing but trying tells.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from job.errors import ConditionsUnsupportedError, PreconditionFailedError
-from job.store.protocol import ListedObject, ObjectInfo, ObjectStore, StoredFile, StoredObject
+from job.store.protocol import ObjectStore, StoredFile
+from job.store.reading import ReadsThrough
 
 _PROBE = b"tuning-job checks whether writes may have conditions here\n"
 # An etag that no content has.
@@ -47,7 +47,7 @@ def _refuses_changed(store: ObjectStore, key: str) -> bool:
     return False
 
 
-class LookFirstStore:
+class LookFirstStore(ReadsThrough):
     """An ObjectStore over one that ignores conditions: it looks, then writes.
 
     One writer alone sees what the contract promises. Of racing writers several may succeed, and the last one's object
@@ -56,26 +56,6 @@ class LookFirstStore:
     Args:
         store: where the objects are.
     """
-
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
-
-    @property
-    def url(self) -> str:
-        """See ObjectStore."""
-        return self._store.url
-
-    def get(self, key: str) -> StoredObject:
-        """See ObjectStore."""
-        return self._store.get(key)
-
-    def get_file(self, key: str, path: Path, *, version: str | None = None) -> StoredFile:
-        """See ObjectStore."""
-        return self._store.get_file(key, path, version=version)
-
-    def stat(self, key: str) -> ObjectInfo | None:
-        """See ObjectStore."""
-        return self._store.stat(key)
 
     def put(self, key: str, data: bytes) -> None:
         """See ObjectStore."""
@@ -105,14 +85,6 @@ class LookFirstStore:
         if (None if current is None else current.etag) != etag:
             what = "exists already" if etag is None else "has changed since it was read"
             raise PreconditionFailedError(f"{self.url}/{key} {what}")
-
-    def list(self, prefix: str = "") -> Iterator[ListedObject]:
-        """See ObjectStore."""
-        return self._store.list(prefix)
-
-    def list_folders(self, prefix: str) -> Iterator[str]:
-        """See ObjectStore."""
-        return self._store.list_folders(prefix)
 
     def delete(self, key: str) -> None:
         """See ObjectStore."""
