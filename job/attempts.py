@@ -135,7 +135,12 @@ class Attempts:
         return records
 
     def starting(self, request: TrialRequest) -> None:
-        """Leave a marker; to be called before the trial trains. A second attempt in the same process leaves none."""
+        """Leave a marker; to be called before the trial trains. A second attempt in the same process leaves none.
+
+        Raises:
+            LockedError: another process has the run: nothing is begun any more.
+        """
+        self._lease.check()
         lease = self._lease.current
         key = self._layout.key(attempt_marker(request.trial_id, lease.token))
         if key in self._left[request.trial_id]:

@@ -178,8 +178,9 @@ class RunLease:
         """
         self._stop.set()
         with self._writing:
-            self._is_given_back = True
+            # Where this fails, the lease is given back as it is.
             self._patient.delete()
+            self._is_given_back = True
         yield
         self.release()
 
