@@ -30,7 +30,11 @@ LEASE_LIFETIME = timedelta(seconds=30)
 _LARGEST_DOCUMENT = 16 * 2**20
 _READERS = 8
 
+# What the names of leases' holders begin with that have them to delete the run.
+PRUNING = "prune at "
+
 _LOG_SEGMENT = re.compile(rf"{re.escape(LOGS_FOLDER)}job-([0-9]{{8}}T[0-9]{{12}})Z-[0-9]+\.jsonl")
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 _MADE_RUN_ID = re.compile(r"([0-9]{8}T[0-9]{6})Z-[0-9a-f]+")
 
 _AnyRecord = TypeVar("_AnyRecord", bound=Record)
@@ -192,7 +196,9 @@ def _read_run(store: ObjectStore, folder: RunFolder, now: datetime) -> RunOvervi
     # The times of a run's processes are in the names of their log segments: nothing need be read for them.
     starts = _starts(folder)
     ends = [manifest.ended_at] if manifest is not None else [failure.failed_at] if failure is not None else []
-    signs = [*starts, *map(_aware, ends), *([] if lease is None else [_aware(lease.renewed_at)])]
+    # That of a prune is no sign of life: where one was interrupted, the run goes with the next.
+    renewed = [] if lease is None else [_BEGINNING if lease.holder.startswith(PRUNING) else _aware(lease.renewed_at)]
+    signs = [*starts, *map(_aware, ends), *renewed]
     if manifest is not None:
         starts.append(_aware(manifest.started_at))
     return RunOverview(

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from job.errors import DataError, LockedError
 from job.housekeeping.folders import RunFolder, read_pointer
-from job.housekeeping.overview import Overview, RunOverview, read_overview
+from job.housekeeping.overview import PRUNING, Overview, RunOverview, read_overview
 from job.housekeeping.retention import Decision, decide
 from job.layout import (
     CHAMPION,
@@ -133,7 +133,7 @@ def carry_out(store: ObjectStore, pruning: Pruning, *, pause: Callable[[float], 
 
 def _acquired(store: ObjectStore, folder: RunFolder, pause: Callable[[float], None]) -> RunLease | None:
     """Become the run's holder, so that no start can take it up; None where somebody else is."""
-    lease = RunLease(store, folder, sleep=pause, memory=lambda: 0)
+    lease = RunLease(store, folder, sleep=pause, memory=lambda: 0, purpose=PRUNING)
     try:
         lease.acquire()
     except LockedError:

@@ -38,6 +38,7 @@ class RunLease:
         clock: seconds on a steady clock; others' patience passes by it, also while this machine sleeps.
         sleep: waits for so many seconds.
         memory: bytes that this process and its children use.
+        purpose: see `newcomer_lease`.
     """
 
     def __init__(  # noqa: PLR0913 - all but the first two are for tests
@@ -50,6 +51,7 @@ class RunLease:
         clock: Callable[[], float] = seconds_since_boot,
         sleep: Callable[[float], None] = time.sleep,
         memory: Callable[[], int] | None = None,
+        purpose: str = "",
     ) -> None:
         # Taking a lease may wait as long as any request.
         self._patient = LeaseObject(store, layout)
@@ -59,6 +61,7 @@ class RunLease:
         self._clock = clock
         self._sleep = sleep
         self._memory = memory or FamilyMemory(clock).bytes
+        self._purpose = purpose
         self._process_lock = process_lock(store, layout.prefix)
         self._mine: Lease | None = None
         self._elapsed_before = 0.0
@@ -231,7 +234,9 @@ class RunLease:
             raise self._takeover().refuse()
 
     def _takeover(self) -> Takeover:
-        newcomer = newcomer_lease(self._memory(), "" if self._process_lock is None else self._process_lock.identity)
+        newcomer = newcomer_lease(
+            self._purpose, self._memory(), "" if self._process_lock is None else self._process_lock.identity
+        )
         return Takeover(self._patient, self._run_id, newcomer, self._timing, self._sleep, self._clock)
 
     def _keep(self) -> None:

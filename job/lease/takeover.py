@@ -19,13 +19,20 @@ from job.resources import memory_limit
 _KEPT_DEATHS = 100
 
 
-def newcomer_lease(memory: int, process_lock: str) -> Lease:
-    """Return the lease of this process as the first holder; bytes in use, and the identity of its lock, if any."""
+def newcomer_lease(purpose: str, memory: int, process_lock: str) -> Lease:
+    """Return the lease of this process as the first holder.
+
+    Args:
+        purpose: what its name begins with; empty for whoever works on the run.
+        memory: bytes in use.
+        process_lock: the identity of its lock; empty where there is none.
+    """
     now = datetime.now(UTC)
+    process = f"{socket.gethostname()} pid {os.getpid()}"
     return Lease(
         token=1,
         # The last part tells threads and restarts of a container apart, whose host and process id are the same.
-        holder=f"{socket.gethostname()} pid {os.getpid()} since {now:%Y-%m-%dT%H:%M:%SZ} ({secrets.token_hex(4)})",
+        holder=f"{purpose}{process} since {now:%Y-%m-%dT%H:%M:%SZ} ({secrets.token_hex(4)})",
         state="held",
         beat=0,
         renewed_at=now,
