@@ -114,7 +114,7 @@ def test_a_dead_endpoint_is_a_store_error(bucket, monkeypatch, tmp_path):
     store = open_store(f"s3://{bucket}")
 
     for call in every_call(store, tmp_path).values():
-        with pytest.raises(StoreError, match=f"http://127.0.0.1:{port}: the server does not answer") as caught:
+        with pytest.raises(StoreError, match=f"@127.0.0.1:{port}: the server does not answer") as caught:
             call()
         assert type(caught.value) is StoreError
         assert "password" not in text_of(caught.value)
