@@ -19,7 +19,12 @@ ACTIONS = {
     "head_object": {"s3:GetObject"},
     "download_fileobj": {"s3:GetObject"},
     "put_object": {"s3:PutObject"},
-    "upload_fileobj": {"s3:PutObject", "s3:AbortMultipartUpload"},
+    # As `create_transfer_manager` makes it.
+    "upload": {"s3:PutObject", "s3:AbortMultipartUpload"},
+    "create_multipart_upload": {"s3:PutObject"},
+    "upload_part": {"s3:PutObject"},
+    "complete_multipart_upload": {"s3:PutObject"},
+    "abort_multipart_upload": {"s3:AbortMultipartUpload"},
     "delete_object": {"s3:DeleteObject"},
     "list_objects_v2": {"s3:ListBucket"},
     "VersionId": {"s3:GetObjectVersion"},
@@ -120,8 +125,9 @@ def test_the_tables_state_the_values_that_are_rendered(rendered):
 
 def test_the_policy_allows_what_the_store_calls():
     """The actions of the policy are those of the store's calls, no fewer and no more."""
-    source = (REPOSITORY / "job" / "store" / "s3.py").read_text(encoding="utf-8")
-    calls = set(re.findall(r"_client\.(\w+)", source)) - NOT_CALLS
+    store = REPOSITORY / "job" / "store"
+    source = "".join((store / name).read_text(encoding="utf-8") for name in ("s3.py", "s3_conditions.py"))
+    calls = set(re.findall(r"(?:\bclient|_client|transfers)\.(\w+)\b", source)) - NOT_CALLS
     calls |= set(re.findall(r'get_paginator\("(\w+)"\)', source)) | set(re.findall(r'"(VersionId)":', source))
     assert set.union(*(ACTIONS[call] for call in calls)) == policy_actions()
 
