@@ -87,12 +87,13 @@ def main(args: Sequence[str], environ: Mapping[str, str]) -> int:
         asked = received()
         return EXIT_UNFORESEEN if asked is None else asked.exit_code
     except Exception as error:  # noqa: BLE001 - the last stop: whatever was not foreseen ends with 1 and its traceback
-        return _unforeseen(error)
+        return _unforeseen(error, _with_command(args)[0])
     return 0
 
 
-def _unforeseen(error: Exception) -> int:
-    if isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
+def _unforeseen(error: Exception, command: str) -> int:
+    # A run has other pipes than its output, and goes on without that.
+    if command != "run" and isinstance(error, OSError) and error.filename is None and error.errno in _UNWRITABLE:
         typer.echo(f"{PROGRAM}: standard output cannot be written: {error.strerror}", err=True)
         return StoreError.exit_code
     typer.echo(redact_text(traceback.format_exc()), err=True, nl=False)

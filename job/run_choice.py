@@ -132,7 +132,12 @@ def open_run(
         return None
     publication.hold(lease)
     # A prune may have held the run until now, and deleted what was pinned above.
-    RunState(publication).pin_spec(spec)
+    try:
+        RunState(publication).pin_spec(spec)
+    except BaseException:
+        # A lease that nobody gives back would make the next start wait.
+        lease.release()
+        raise
     return publication
 
 

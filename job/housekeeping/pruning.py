@@ -117,12 +117,14 @@ def carry_out(store: ObjectStore, pruning: Pruning, *, pause: Callable[[float], 
                 held.callback(lease.release)
         for decision in reversed(going):
             folder = decision.run.folder
-            lease = leases[folder.run_id] if folder.run_id in leases else _acquired(store, folder, pause)
+            if folder.run_id not in leases:
+                leases[folder.run_id] = lease = _acquired(store, folder, pause)
+                if lease is not None:
+                    held.callback(lease.release)
+            lease = leases[folder.run_id]
             reason = "a live process holds it" if lease is None else _changed(store, decision)
-            if lease is not None:
-                held.callback(lease.release)
-                if reason is None:
-                    _delete_run(store, folder, lease, pool)
+            if lease is not None and reason is None:
+                _delete_run(store, folder, lease, pool)
             done[folder.run_id] = decision if reason is None else replace(decision, goes=False, reason=reason)
     return replace(
         pruning,
