@@ -140,7 +140,7 @@ class Attempts:
         Raises:
             LockedError: another process has the run: nothing is begun any more.
         """
-        self._lease.check()
+        self._lease.raise_if_lost()
         lease = self._lease.current
         key = self._layout.key(attempt_marker(request.trial_id, lease.token))
         if key in self._left[request.trial_id]:

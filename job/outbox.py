@@ -18,6 +18,8 @@ _UNFINISHED = ".unfinished-"
 class Outbox:
     """Files under a folder, each named by the key that its content will have, relative to the run.
 
+    No two contents have one key: sending the second would take the first one's file away.
+
     Args:
         folder: local; created with the first file.
         queue: sends them.
@@ -26,6 +28,8 @@ class Outbox:
     def __init__(self, folder: Path, queue: UploadQueue) -> None:
         self._folder = folder
         self._queue = queue
+        # Looked at before anything is added: what this start adds is under way already.
+        self._left = list(self._files())
 
     def add(self, relative: str, data: bytes, send: Callable[[bytes], None], *, lane: str | None = None) -> None:
         """Keep content on disk and have it sent; it is removed from disk once `send` has returned.
@@ -55,10 +59,9 @@ class Outbox:
         self._enqueue(self._folder / relative, relative, send, lane)
 
     def left(self) -> Iterator[tuple[str, bytes]]:
-        """Key and content of what an earlier start did not get stored, by key."""
-        for path in sorted(self._folder.rglob("*")):
-            if path.is_file() and not path.name.startswith(_UNFINISHED):
-                yield path.relative_to(self._folder).as_posix(), path.read_bytes()
+        """Yield key and content of what an earlier start did not get stored, by key."""
+        for path in self._left:
+            yield path.relative_to(self._folder).as_posix(), path.read_bytes()
 
     def drop(self, relative: str) -> None:
         """Remove a file that need not be sent."""
@@ -67,7 +70,12 @@ class Outbox:
     @property
     def is_empty(self) -> bool:
         """Whether everything has been stored."""
-        return next(self.left(), None) is None
+        return next(self._files(), None) is None
+
+    def _files(self) -> Iterator[Path]:
+        for path in sorted(self._folder.rglob("*")):
+            if path.is_file() and not path.name.startswith(_UNFINISHED):
+                yield path
 
     def _enqueue(self, path: Path, relative: str, send: Callable[[bytes], None], lane: str | None) -> None:
         self._queue.put(relative, functools.partial(_deliver, path, send), lane=lane)

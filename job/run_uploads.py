@@ -35,7 +35,7 @@ class RunUploads:
     def known_records(self) -> dict[str, TrialRecord]:
         """The trials that earlier starts finished, by id: those in the store, and those that this machine still has.
 
-        What an earlier start did not get stored is sent now. Call once, before new records are stored.
+        What an earlier start did not get stored is sent now. Call once.
 
         Raises:
             StoreError: the store fails for longer than the patience.

@@ -171,7 +171,14 @@ def _publish(ending: Ending, run: Run, results: "RunResults") -> None:
         uploads.flush()
     run.seconds["total"] = round((datetime.now(UTC) - run.started_at).total_seconds(), 3)
     manifest = artifacts.manifest_of(results, run.publication, run.seconds)
-    if run.publication.finish(manifest):
+    is_first = False
+
+    def finish() -> None:
+        nonlocal is_first
+        is_first = run.publication.finish(manifest)
+
+    uploads.through_outage(finish)
+    if is_first:
         _announce(manifest, run)
         ending.is_new = True
         _tell_scores(manifest, run.publication, ending)

@@ -28,7 +28,7 @@ from job.layout import (
     TENSORBOARD_FOLDER,
     condition_probe_key,
 )
-from job.lease import RunLease
+from job.lease import FencedStore, RunLease
 from job.store import LookFirstStore, ObjectStore, honours_conditions
 from job.store.local import LocalStore
 
@@ -124,7 +124,11 @@ def carry_out(store: ObjectStore, pruning: Pruning, *, pause: Callable[[float], 
             lease = leases[folder.run_id]
             reason = "a live process holds it" if lease is None else _changed(store, decision)
             if lease is not None and reason is None:
-                _delete_run(store, folder, lease, pool)
+                try:
+                    _delete_run(store, folder, lease, pool)
+                except LockedError:
+                    # This process was suspended while it deleted.
+                    reason = "another process took it up while it was deleted"
             done[folder.run_id] = decision if reason is None else replace(decision, goes=False, reason=reason)
     return replace(
         pruning,
@@ -155,17 +159,17 @@ def _changed(store: ObjectStore, decision: Decision) -> str | None:
 
 
 def _delete_run(store: ObjectStore, folder: RunFolder, lease: RunLease, pool: ThreadPoolExecutor) -> None:
-    lease.check()
+    fenced = FencedStore(store, lease.check)
     # Before anything else, and on its own: it says that all the rest is there.
-    store.delete(folder.key(MANIFEST))
+    fenced.delete(folder.key(MANIFEST))
     # Listed anew, for what was written since.
     relatives = [entry.key.removeprefix(folder.prefix) for entry in store.list(folder.prefix)]
     pins, dated = ([one for one in kind if one in relatives] for kind in (_PINS, _DATED))
     segments = [relative for relative in relatives if _is_log_segment(relative)]
     rest = sorted(set(relatives) - set(pins) - set(dated) - set(segments) - {LEASE})
-    list(pool.map(store.delete, map(folder.key, rest)))
+    list(pool.map(fenced.delete, map(folder.key, rest)))
     for relative in (*pins, *segments, *dated):
-        store.delete(folder.key(relative))
+        fenced.delete(folder.key(relative))
     with lease.ended_with_its_run():
         if isinstance(store, LocalStore):
             store.remove_remains(folder.prefix.rstrip("/"))

@@ -114,13 +114,16 @@ class RunLease:
             LockedError: another process has the run; it is named.
             AccessError, StoreError: the store refuses or fails; whose the lease is, is not known.
         """
-        if self._lost is None and not self._is_certain():
-            self.beat(self._memory(), unless_certain=True)
+        self._make_sure(lambda: self._clock() - self._confirmed <= self._timing.trusted)
+
+    def raise_if_lost(self) -> None:
+        """Raise what is known, without a request.
+
+        Raises:
+            LockedError: another process is known to have the run; it is named.
+        """
         if self._lost is not None:
             raise self._lost
-
-    def _is_certain(self) -> bool:
-        return self._clock() - self._confirmed <= self._timing.trusted
 
     def confirm(self) -> None:
         """Renew the lease now, and so make sure that it is still ours.
@@ -129,8 +132,23 @@ class RunLease:
             LockedError: it is not.
             AccessError, StoreError: the store refuses or fails; whose the lease is, is not known.
         """
-        self.beat(self._memory())
-        self.check()
+        before = self.current.beat
+        self._make_sure(lambda: self.current.beat > before)
+
+    def _make_sure(self, is_sure: Callable[[], bool]) -> None:
+        """Send heartbeats until one makes sure: each asks once only, and waits for seconds."""
+        attempts = 0
+        while self._lost is None and not is_sure():
+            if self._is_given_back:
+                raise LockedError(f"run {self._run_id} is not this process's any more: it has given its lease back")
+            attempts += 1
+            try:
+                self.beat(self._memory(), unless=is_sure)
+            except StoreError:
+                if attempts == self._timing.attempts:
+                    raise
+                self._sleep(self._timing.look)
+        self.raise_if_lost()
 
     def acquire(self) -> None:
         """Become the run's only holder, and stay it by a thread that renews the lease.
@@ -195,18 +213,18 @@ class RunLease:
     ) -> None:
         self.release()
 
-    def beat(self, memory: int, *, unless_certain: bool = False) -> None:
+    def beat(self, memory: int, *, unless: Callable[[], bool] = lambda: False) -> None:
         """Renew the lease once, or find out that it is lost.
 
         Args:
             memory: bytes in use.
-            unless_certain: do nothing where another thread has renewed it by now.
+            unless: whether there is nothing to do: another thread may have renewed it by now.
 
         Raises:
             AccessError, StoreError: the store refuses or fails; the lease is neither lost nor renewed by that.
         """
         with self._writing:
-            if self._lost is not None or self._is_given_back or (unless_certain and self._is_certain()):
+            if self._lost is not None or self._is_given_back or unless():
                 return
             now = self._stored.read()
             renewed, sent_at = self._renewed(memory), self._clock()

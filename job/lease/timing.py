@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LeaseTiming:
-    """Seconds, but for `polls`.
+    """Seconds, but for `polls` and `attempts`.
 
     A newcomer's patience is counted in polls: one that gets no processor time sees less, and must not conclude more.
 
@@ -15,6 +15,7 @@ class LeaseTiming:
         beat: between two heartbeats.
         poll, polls: how often a newcomer looks at a lease that does not move, and how many times.
         look: how often the memory in use is looked at.
+        attempts: how often a heartbeat is sent, `look` apart, where somebody waits for it.
         release: how long an end waits for the store to take the lease back.
     """
 
@@ -22,6 +23,7 @@ class LeaseTiming:
     poll: float = 1.0
     polls: int = 10
     look: float = 0.5
+    attempts: int = 20
     release: float = 5.0
 
     @property

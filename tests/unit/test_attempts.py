@@ -129,6 +129,15 @@ def given_up(starts):
     return records
 
 
+def test_a_trial_begins_while_the_store_is_away(starts):
+    """Training goes on through an outage, also a long one: only a run that is known to be lost begins nothing."""
+    start = starts.start()
+    start.now += 10**4
+    start.store.down = True
+    start.train("t")
+    start.store.down = False
+
+
 def test_a_marker_has_all_that_a_record_needs(starts):
     """Before it trains, a trial leaves who started it, from which checkpoint, and what it is."""
     starts.progress["t"] = "epoch 3"

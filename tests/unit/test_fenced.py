@@ -9,7 +9,7 @@ from job.store import LocalStore
 
 RUN = RunLayout("nightly", "one")
 # As the real one, with nothing that happens by itself.
-SILENT = LeaseTiming(beat=10**6, look=10**6)
+SILENT = LeaseTiming(beat=10**6, look=0.01)
 
 
 class Holder:

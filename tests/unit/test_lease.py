@@ -257,6 +257,26 @@ def test_an_outage_does_not_lose_the_lease(newcomer, store):
     assert (stored(store).token, stored(store).beat) == (1, 1)
 
 
+def test_who_waits_for_a_heartbeat_has_it_sent_again(newcomer):
+    """Each asks once only, so that a hanging answer costs seconds; the check as a whole rides through a short outage."""
+    lease = newcomer()
+    lease.acquire()
+    lease.link.down = True
+    before = len(lease.time.sleeps)
+    lease.time.events[before + 3] = lambda: setattr(lease.link, "down", False)
+    lease.confirm()
+    assert len(lease.time.sleeps) == before + 3
+
+
+def test_a_given_back_lease_is_nobodys(newcomer):
+    """What is still written by a straggling thread after its trust has ended is refused, without a wait."""
+    lease = newcomer()
+    lease.acquire()
+    lease.release()
+    with pytest.raises(LockedError, match="given its lease back"):
+        lease.confirm()
+
+
 @pytest.mark.parametrize("fault", ["losing_answers", "refusing"])
 def test_a_first_write_whose_answer_is_wrong_is_recognised(newcomer, fault):
     """A lease that was written although the store said otherwise is our own, and no reason to wait or to end."""

@@ -174,6 +174,18 @@ def test_after_a_permanent_outage_the_next_start_stores_what_was_left(machine, w
         assert set(uploads.publication.artifacts) == {trial_record("h0-b2-i000-r0"), SEGMENT}
 
 
+def test_a_segment_that_is_under_way_is_not_sent_twice(machine, weather):
+    """The log's first segment may wait for a failing store while the records of earlier starts are read."""
+    with machine().start() as uploads:
+        weather.fails = StoreError("no answer")
+        uploads.store_segment(SEGMENT, b"{}\n")
+        weather.fails = None
+        assert uploads.known_records() == {}
+        assert uploads.flush()
+        assert uploads.is_all_stored
+    assert weather.written == [SEGMENT]
+
+
 def test_a_record_that_another_machine_has_stored_meanwhile_stands(machine, weather):
     """What is in the store wins over what this machine kept for it."""
     with machine().start(patience=0.0) as uploads:
