@@ -16,8 +16,8 @@ from job.logs import get_logger
 from job.models import RawBatches, as_model_input
 from job.models.answers import predicted_classes, scores_itself
 from job.target import Target
+from job.training.fit import SCORED_ROWS
 
-_BATCH_ROWS = 1024
 _BINARY = 2
 _MATRIX = 2
 _QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -51,7 +51,7 @@ def evaluate(
     """
     test = dataset.test
     # In batches whatever the rows are: they may be larger than memory.
-    batches = RawBatches(test, _BATCH_ROWS)
+    batches = RawBatches(test, SCORED_ROWS)
     scored_by = "published file"
     if core is not None and (scores_itself(core) or model.loss is None):
         # No graph of layers holds a step or a loss of the user's own.
@@ -172,10 +172,10 @@ class _PreparedBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ha
         self._preparation = preparation
 
     def __len__(self) -> int:
-        return math.ceil(self._split.rows / _BATCH_ROWS)
+        return math.ceil(self._split.rows / SCORED_ROWS)
 
     def __getitem__(self, number: int) -> tuple[Any, ...]:
-        rows = self._split.part(slice(number * _BATCH_ROWS, (number + 1) * _BATCH_ROWS))
+        rows = self._split.part(slice(number * SCORED_ROWS, (number + 1) * SCORED_ROWS))
         x, y = as_model_input(self._preparation.prepare(rows.x)), as_tuples(rows.y)
         if rows.sample_weight is not None:
             return x, y, rows.sample_weight

@@ -17,7 +17,7 @@ from job.training.checkpoint import CheckpointError, identity_of, last_checkpoin
 from job.training.compilation import CompileMode
 from job.training.engine import Precision, computing_in
 from job.training.epochs import build_variables
-from job.training.fit import FitEpochs
+from job.training.fit import SCORED_ROWS, FitEpochs
 from job.training.lineage import Lineage
 from job.training.objective import with_objective
 from job.training.rows import DeviceRows
@@ -159,7 +159,7 @@ class Trainer:
     def score(self, core: keras.Model, rows: DeviceRows) -> float | None:
         """Return the objective on some rows; None where evaluating the model does not give it."""
         try:
-            logs = FitEpochs(core, rows, rows, self.batch_size).validate()
+            logs = FitEpochs(core, rows, rows, max(self.batch_size, SCORED_ROWS)).validate()
             names = {name.removeprefix("val_"): value for name, value in logs.items()} | logs
             return with_objective(names, self.terms).get(self.result.totals.objective)
         except Exception as error:  # noqa: BLE001 - the user's own model may raise anything; the check is not worth a night

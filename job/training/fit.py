@@ -15,6 +15,9 @@ from job.training.own_fit import FitResult, OwnFit, Stretch
 from job.training.rows import DeviceRows, Nested, gathered
 from job.training.windows import WindowOrder, WindowReader, WindowShape, row_bytes_of
 
+# Rows per step where a finished model is scored: nothing is learnt from a step, and each one takes time.
+SCORED_ROWS = 1024
+
 
 class FitEpochs:
     """Trains and validates one compiled Keras model, an epoch per call; see CompiledEpochs.
