@@ -79,6 +79,7 @@ class RunLayout:
 
 SPEC = "spec.json"
 INPUTS = "inputs.json"
+INPUT_OBJECTS = "inputs-objects.json"
 LEASE = "lease.json"
 TRIALS_FOLDER = "trials/"
 ATTEMPTS_FOLDER = "attempts/"
@@ -100,7 +101,7 @@ MANIFEST = "manifest.json"
 STARTS_FOLDER = "starts/"
 
 # What all starts of a run share; every other object of a run is an artifact of the start that published it.
-_SHARED = frozenset({SPEC, INPUTS, LEASE, FAILURE, MANIFEST})
+_SHARED = frozenset({SPEC, INPUTS, INPUT_OBJECTS, LEASE, FAILURE, MANIFEST})
 _SHARED_FOLDERS = (TRIALS_FOLDER, SENSITIVITY_FOLDER, CHECKPOINTS_FOLDER)
 # Those that one object per trial is written to.
 RECORD_FOLDERS = (TRIALS_FOLDER, SENSITIVITY_FOLDER)
@@ -157,6 +158,7 @@ def log_segment(start: str, number: int) -> str:
 RUN_ENTRIES = (
     Entry(SPEC, "the job spec as resolved, with its hash"),
     Entry(INPUTS, "pinned when the run first starts: the data's fingerprint, the split, the versions in use"),
+    Entry(INPUT_OBJECTS, "likewise the data's objects, where they are more than 1,000"),
     Entry(LEASE, "who works on the run, with a heartbeat; replaced by compare-and-swap"),
     Entry(trial_record("<trial_id>"), "written once per finished trial: hyperparameters, every epoch's metrics"),
     Entry(f"{ATTEMPTS_FOLDER}<trial_id>.<token>.json", "alive while a trial is under way: who started it"),

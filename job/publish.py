@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from job.errors import DataError, LockedError, ObjectNotFoundError, PreconditionFailedError, StateConflictError
 from job.layout import (
     FAILURE,
+    INPUT_OBJECTS,
     INPUTS,
     LEASE,
     LOGS_FOLDER,
@@ -40,7 +41,7 @@ from job.strict_json import strict_json
 # How often the pointer is tried when other runs move it at the same moment.
 _POINTER_ATTEMPTS = 10
 # What every start of a run shares, whether a manifest names it or not.
-_PINNED = (SPEC, INPUTS, LEASE, MANIFEST)
+_PINNED = (SPEC, INPUTS, INPUT_OBJECTS, LEASE, MANIFEST)
 
 
 @dataclass(slots=True)

@@ -4,17 +4,17 @@ A run id that is used again finds what it wrote, or that it is not its own. Noth
 is there: what is torn or foreign is reported, and made anew.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 from job.errors import LockedError, ObjectNotFoundError, PreconditionFailedError, StateConflictError
-from job.layout import INPUTS, RECORD_FOLDERS, SPEC, RunLayout, trial_of_record, trial_record
+from job.layout import INPUT_OBJECTS, INPUTS, RECORD_FOLDERS, SPEC, RunLayout, trial_of_record, trial_record
 from job.logs import get_logger
+from job.pinned_inputs import as_stored, decisive_differences, differences, listed_apart, read_inputs, read_objects
 from job.publish import Publication
-from job.records import Inputs, TrialRecord
+from job.records import Inputs, TrialRecord, artifact_of
 from job.sealing import BrokenRecordError, seal, unseal, unseal_own
 from job.spec import JobSpec
 from job.spec.stored import read_stored, to_store
@@ -23,8 +23,8 @@ T = TypeVar("T")
 
 # What of a record depends on who made it.
 _CIRCUMSTANCES = {"seconds", "worker", "attempts", "token"}
-# A version of one of these decides the last bits, or the search's order.
-_DECISIVE_PACKAGES = ("keras", "keras-tuner", "numpy", "tensorflow")
+# Thousands of objects may differ.
+_SHOWN_NAMES = 20
 # A search may leave hundreds of records, and each read waits for the network.
 _READERS = 8
 
@@ -48,7 +48,7 @@ class RunState:
         stored = self._pin(SPEC, to_store(spec), read_stored)
         if stored is not None and not stored.is_of(spec):
             was = stored.document if stored.spec is None else stored.spec.document()
-            self._refuse(SPEC, _differences(was, spec.document()))
+            self._refuse(SPEC, differences(was, spec.document()))
 
     def pin_inputs(self, inputs: Inputs) -> None:
         """Write down what the run starts from.
@@ -61,12 +61,16 @@ class RunState:
                 another run, as far as can be told.
         """
         self.publication.provenance = inputs.provenance
+        inputs, listed = listed_apart(inputs)
         document = inputs.model_dump(mode="json")
-        stored = self._pin(INPUTS, document, _read_inputs)
+        stored = self._pin(INPUTS, document, read_inputs)
+        if inputs.listing is not None:
+            # After what names it: until it is there, the next start reads all that it finds.
+            self._pin(INPUT_OBJECTS, listed, read_objects)
         self._require_own_records()
         if stored is None:
             return
-        names = _decisive(stored, document)
+        names = decisive_differences(stored, document)
         if names:
             self._refuse(INPUTS, names)
         engine = stored.get("engine")
@@ -97,9 +101,20 @@ class RunState:
     def pinned_inputs(self) -> Inputs | None:
         """What the run started from; None if it has not, or what it wrote cannot be read."""
         try:
-            return Inputs.model_validate_json(self.publication.store.get(self._layout.key(INPUTS)).data)
+            inputs = Inputs.model_validate_json(self.publication.store.get(self._layout.key(INPUTS)).data)
         except (ObjectNotFoundError, ValueError, RecursionError):
             return None
+        if inputs.listing is None:
+            return inputs
+        try:
+            data = self.publication.store.get(self._layout.key(INPUT_OBJECTS)).data
+        except ObjectNotFoundError:
+            data = b""
+        listed = read_objects(data) if artifact_of(data) == inputs.listing else None
+        if listed is None:
+            # The data's fingerprint tells whether they are the same all the same.
+            get_logger().warning("list of the data's objects gone or damaged; all that are there now are read")
+        return inputs.model_copy(update={"objects": {**inputs.objects, **(listed or {})}})
 
     def _pin(self, relative: str, document: dict[str, Any], read: Callable[[bytes], T | None]) -> T | None:
         """Write a document once.
@@ -107,7 +122,7 @@ class RunState:
         Returns:
             What is there; None where it is what this start has written. What cannot be read is replaced.
         """
-        data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+        data = as_stored(document)
         if self.publication.write_once(relative, data):
             self.publication.new_pins.add(relative)
             return None
@@ -120,8 +135,10 @@ class RunState:
         return stored
 
     def _refuse(self, relative: str, names: Iterable[str]) -> NoReturn:
+        differing = sorted(names)
+        shown = differing[:_SHOWN_NAMES] + ["…"] * (len(differing) > _SHOWN_NAMES)
         raise StateConflictError(
-            f"run {self._layout.run_id} exists already, with another {relative}: {', '.join(sorted(names))} differ",
+            f"run {self._layout.run_id} exists already, with another {relative}: {', '.join(shown)} differ",
             advice="use another run id, or the spec, data and versions that this run started with",
         )
 
@@ -209,15 +226,6 @@ class RunState:
             )
 
 
-def _read_inputs(data: bytes) -> Mapping[str, Any] | None:
-    try:
-        document = json.loads(data)
-        # The types are those of the version that wrote it, which may be a later one.
-        return document if isinstance(document["data"]["fingerprint"], str) else None
-    except (ValueError, RecursionError, KeyError, TypeError):
-        return None
-
-
 def _is_same_answer(stored: bytes, record: TrialRecord) -> bool:
     """Whether a stored record says the same of its trial, whoever trained that, when and in how many attempts."""
     try:
@@ -226,54 +234,3 @@ def _is_same_answer(stored: bytes, record: TrialRecord) -> bool:
         return False
     # As JSON, where NaN equals itself.
     return other.model_dump_json(exclude=_CIRCUMSTANCES) == record.model_dump_json(exclude=_CIRCUMSTANCES)
-
-
-def _decisive(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """What differs of the data, the user's code, the engine and the versions that the numbers depend on.
-
-    A pin that the first start did not write, because it was an earlier version, decides nothing.
-    """
-    found = _differences({"data": stored.get("data")}, {"data": wanted["data"]})
-    if found:
-        # The objects say which of the files it was.
-        found += [name for name in _differences(stored, wanted) if name.startswith("objects.")]
-    found += _other_code(stored.get("objects"), wanted["objects"])
-    for section, names in (
-        ("engine", [name for name in wanted["engine"] if name != "cpu"]),
-        ("versions", _DECISIVE_PACKAGES),
-    ):
-        was = stored.get(section)
-        if isinstance(was, Mapping):
-            found += [
-                f"{section}.{name} ({was[name]} then, {wanted[section].get(name)} now)"
-                for name in names
-                if name in was and was[name] != wanted[section].get(name)
-            ]
-    return found
-
-
-def _other_code(stored: object, wanted: Mapping[str, Any]) -> list[str]:
-    """What of the model's code is not what the run started with."""
-    was = stored if isinstance(stored, Mapping) else {}
-    found = []
-    for name, now in wanted.items():
-        if not name.startswith("model."):
-            # Of data the fingerprint decides, whichever code has made it.
-            continue
-        then = was.get(name)
-        sha256 = then.get("sha256") if isinstance(then, Mapping) else None
-        if sha256 is not None and sha256 != now["sha256"]:
-            found.append(f"{name} (code with the SHA-256 {sha256[:12]}… then, {str(now['sha256'])[:12]}… now)")
-    return found
-
-
-def _differences(stored: Mapping[str, Any], wanted: Mapping[str, Any], path: str = "") -> list[str]:
-    """Dotted paths of the leaves that differ."""
-    found: list[str] = []
-    for name in sorted({*stored, *wanted}):
-        one, other = stored.get(name), wanted.get(name)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found += _differences(one, other, f"{path}{name}.")
-        elif one != other:
-            found.append(f"{path}{name}")
-    return found

@@ -1,7 +1,7 @@
 """The files behind a source that may be one file, a folder or a prefix: local ones in place, objects fetched."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from job.errors import DataError, ObjectNotFoundError
 from job.logs import get_logger
 from job.redaction import redact_text
 from job.resolve.locations import folder_store, local_path
-from job.store import ObjectStore, open_store, split_object_url
+from job.store import ListedObject, ObjectStore, open_store, split_object_url
 
 # Markers that writers of many parts leave beside them: `_SUCCESS`, `.crc`.
 _MARKERS = ("_", ".")
@@ -137,15 +137,15 @@ def _objects(  # noqa: PLR0913, PLR0917 - `source_files` without its first argum
     url: str, shown: str, field: str, suffixes: Sequence[str], folder: Path, pins: ObjectPins
 ) -> tuple[SourceFile, ...]:
     store = open_store(url)
-    sizes = {entry.key: entry.size for entry in store.list()}
-    keys = sorted(_chosen(list(sizes), suffixes))
+    listing = {entry.key: entry for entry in store.list()}
+    keys = sorted(_chosen(list(listing), suffixes))
     pinned = [name.removeprefix(f"{field}/") for name in pins.pinned_fields(f"{field}/")]
     if pinned:
         newer = sorted(set(keys) - set(pinned))
         if newer:
             get_logger().warning("objects newer than the run are not read", location=shown, keys=newer[:10])
         keys = pinned
-    require_space(folder, sum(sizes.get(key, 0) for key in keys))
+    require_space(folder, sum(listing[key].size for key in keys if key in listing))
     files = [
         SourceFile(
             folder / f"{field}-{number:05d}-{PurePosixPath(key).name[-_LONGEST_NAME:]}",
@@ -155,16 +155,26 @@ def _objects(  # noqa: PLR0913, PLR0917 - `source_files` without its first argum
         )
         for number, key in enumerate(keys)
     ]
-    _fetch(files, field, store, pins)
+    _fetch(files, field, (store, listing), pins)
     return tuple(files)
 
 
-def _fetch(files: Sequence[SourceFile], field: str, store: ObjectStore, pins: ObjectPins) -> None:
+def _fetch(
+    files: Sequence[SourceFile], field: str, listed: tuple[ObjectStore, Mapping[str, ListedObject]], pins: ObjectPins
+) -> None:
     """Fetch several objects at a time; the first failure ends it."""
+    store, listing = listed
 
     def fetch(file: SourceFile) -> None:
         try:
-            pins.fetch(f"{field}/{file.relative}", file.shown, store, file.relative, file.path)
+            pins.fetch(
+                f"{field}/{file.relative}",
+                file.shown,
+                store,
+                file.relative,
+                file.path,
+                listed=listing.get(file.relative),
+            )
         except ObjectNotFoundError as error:
             raise DataError(f"{file.shown}: there is no such object any more") from error
 

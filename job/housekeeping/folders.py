@@ -54,8 +54,14 @@ def run_prefix(base: str, run_id: str) -> str:
     return f"{base}{RUNS_FOLDER}{run_id}/"
 
 
+def list_runs(store: ObjectStore) -> Iterator[ListedObject]:
+    """Yield the objects under `runs/` and `<name>/runs/`: what else lies in the bucket may be millions."""
+    for name in store.list_folders(""):
+        yield from store.list(RUNS_FOLDER if name == _RUNS_SEGMENT else f"{name}/{RUNS_FOLDER}")
+
+
 def find_runs(listing: Iterable[ListedObject]) -> list[RunFolder]:
-    """Sort a store's listing into runs.
+    """Sort a store's listing (see `list_runs`) into runs.
 
     The store may be an output (`<name>/runs/<run_id>/…`) or a name (`runs/<run_id>/…`). Which it is, is told by the
     names of objects, because `runs` is also what people call their outputs. Keys that belong to no run are left out.

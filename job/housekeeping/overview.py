@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 from pydantic import ValidationError
 
 from job.errors import DataError, ObjectNotFoundError
-from job.housekeeping.folders import RunFolder, find_runs, read_pointer
+from job.housekeeping.folders import RunFolder, find_runs, list_runs, read_pointer
 from job.layout import CHAMPION, FAILURE, LATEST, LEASE, LOGS_FOLDER, MANIFEST, SPEC, TRIALS_FOLDER
 from job.records import Direction, Failure, Lease, Manifest, Record, Scores, TrialRecord, best_first
 from job.report.results import stated_direction
@@ -109,7 +109,7 @@ def read_overview(store: ObjectStore, *, now: datetime, with_scores: bool = True
         DataError: there is no run.
         AccessError, StoreError: the store refuses or fails.
     """
-    folders = find_runs(store.list())
+    folders = find_runs(list_runs(store))
     if not folders:
         raise DataError(
             f"{store.url} holds no runs",

@@ -19,6 +19,7 @@ from job.housekeeping.retention import Decision, decide
 from job.layout import (
     CHAMPION,
     FAILURE,
+    INPUT_OBJECTS,
     INPUTS,
     LATEST,
     LEASE,
@@ -178,7 +179,7 @@ def _delete_run(store: ObjectStore, folder: RunFolder, lease: RunLease, pool: Th
 # Besides the names of log segments, these tell a run's age.
 _DATED: Sequence[str] = (FAILURE,)
 # As long as there are records, these say what they are of.
-_PINS: Sequence[str] = (INPUTS, SPEC)
+_PINS: Sequence[str] = (INPUT_OBJECTS, INPUTS, SPEC)
 
 
 def _is_log_segment(relative: str) -> bool:

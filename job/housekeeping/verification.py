@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from job.errors import DataError, ObjectNotFoundError
-from job.housekeeping.folders import find_runs, is_run, read_pointer, run_prefix
+from job.housekeeping.folders import find_runs, is_run, list_runs, read_pointer, run_prefix
 from job.layout import CHECKPOINTS_FOLDER, LATEST, LEASE, LOGS_FOLDER, MANIFEST
 from job.records import Artifact, Manifest
 from job.store import ObjectStore, open_store
@@ -83,14 +83,13 @@ def locate_run(store: ObjectStore) -> RunPlace:
         if not is_key(newest):
             raise DataError(f"{store.url}/{LATEST} is not what it should be: {newest!r} is no run id")
         return RunPlace(store, newest)
-    listing = list(store.list())
-    if is_run(listing):
-        return _place_under_name(store)
-    if find_runs(listing):
+    if find_runs(list_runs(store)):
         raise DataError(
             f"{store.url} has no published run: there is no {LATEST}",
             advice="name a run (…/<name>/runs/<run_id>) or one name (…/<name>); `tuning-job runs` lists them",
         )
+    if is_run(store.list()):
+        return _place_under_name(store)
     raise DataError(
         f"{store.url} holds no run",
         advice="name a run (…/<name>/runs/<run_id>), or …/<name> for its newest published run",

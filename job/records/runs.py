@@ -76,12 +76,14 @@ class Inputs(Record):
 
     Attributes:
         objects: by field of the spec's `data` section, and of `model` with that before it; what is built in has none.
+        listing: the object that has those of the data instead, where they are many.
         provenance: of all that the run is made from; None where an earlier version has written it.
     """
 
     data: DataSummary
     versions: dict[str, str]
     objects: dict[str, SourceObject] = Field(default_factory=dict)
+    listing: Artifact | None = None
     engine: EngineChoices
     provenance: str | None = None
 

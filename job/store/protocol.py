@@ -49,19 +49,25 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """What a listing says of an object; `modified` as in ObjectInfo."""
+    """What a listing says of an object; `modified` as in ObjectInfo.
+
+    Attributes:
+        etag: of its content, mostly as in ObjectInfo; None where the listing has none.
+    """
 
     key: str
     size: int
     modified: datetime = field(compare=False)
+    etag: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """A small object, read whole."""
+    """A small object, read whole; `etag` and `version` as in ObjectInfo."""
 
     data: bytes
     etag: str
+    version: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

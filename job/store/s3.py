@@ -37,7 +37,15 @@ from job.store.s3_errors import (
     may_lack_its_reason,
     was_retried,
 )
-from job.store.s3_parameters import condition_of, etag_of, modified_of, read_body, transfer_config, write_parameters
+from job.store.s3_parameters import (
+    condition_of,
+    etag_of,
+    modified_of,
+    read_body,
+    transfer_config,
+    version_of,
+    write_parameters,
+)
 from job.store.urls import S3Location
 
 # S3's limit of one request.
@@ -121,11 +129,8 @@ class S3Store:
                 if is_missing_object(error):
                     return None
                 raise
-        # Buckets whose versioning was suspended answer `null`, which names whatever was written last.
-        version = answer.get("VersionId")
         etag = etag_of(answer, self._url_of(key))
-        version = None if version == "null" else version
-        return ObjectInfo(key, answer["ContentLength"], etag, modified_of(answer), version)
+        return ObjectInfo(key, answer["ContentLength"], etag, modified_of(answer), version_of(answer))
 
     def put(self, key: str, data: bytes) -> None:
         """See ObjectStore."""
@@ -171,7 +176,7 @@ class S3Store:
             for entry in page.get("Contents", ()):
                 key = entry["Key"].removeprefix(self._prefix)
                 if is_key(key):
-                    yield ListedObject(key, entry["Size"], modified_of(entry))
+                    yield ListedObject(key, entry["Size"], modified_of(entry), entry.get("ETag"))
 
     def _pages(self, prefix: str, **wanted: str) -> Iterator[dict[str, Any]]:
         pages = iter(self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, **wanted))

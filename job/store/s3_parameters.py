@@ -57,7 +57,7 @@ def write_parameters(options: StorageOptions) -> dict[str, str]:
 
 def read_body(answer: dict[str, Any], url: str) -> StoredObject:
     """Return the object that a GET has answered with. Raises AccessError where it has no ETag."""
-    return StoredObject(answer["Body"].read(), etag_of(answer, url))
+    return StoredObject(answer["Body"].read(), etag_of(answer, url), version_of(answer))
 
 
 def etag_of(answer: dict[str, Any], url: str) -> str:
@@ -75,3 +75,10 @@ def modified_of(answer: dict[str, Any]) -> datetime:
     """Return when an object was written; now, where the server does not say."""
     modified = answer.get("LastModified")
     return modified if isinstance(modified, datetime) else datetime.now(UTC)
+
+
+def version_of(answer: dict[str, Any]) -> str | None:
+    """Return what names an object's content for good; None in a bucket that keeps no versions."""
+    version = answer.get("VersionId")
+    # Of a bucket whose versioning was suspended, it names whatever was written last.
+    return None if version == "null" else version

@@ -1,5 +1,6 @@
 """`tuning-job prune`: old runs go, manifest first; interrupted, repeated or raced, no reader sees half a run."""
 
+import itertools
 import json
 import time
 from datetime import UTC, datetime
@@ -168,7 +169,8 @@ def test_a_holder_with_a_slow_clock_is_found_by_its_heartbeat(nights):
     """A lease that looks dead is watched; one that moves is alive, one that does not is dead."""
     nights.hold(nights.open("n3"), nights.at(31), beat=7)
     nights.hold(nights.open("n4"), nights.at(40), beat=7)
-    pause = Pauses(lambda: nights.hold(nights.open("n3"), nights.at(31), beat=8))
+    beats = itertools.count(8)
+    pause = Pauses(lambda: nights.hold(nights.open("n3"), nights.at(31), beat=next(beats)))
     pruning = pruned(nights.named, nights, pause=pause)
     assert 10 <= sum(pause) <= 20
     assert left(nights) == {"n3", "n5"}

@@ -288,6 +288,16 @@ def test_a_prefix_is_fetched_and_pinned(photos, loaded, tmp_path, bucket, s3_adm
     assert load(url, tmp_path / "3", ObjectPins(pins.read)).fingerprint == first.fingerprint
 
 
+def test_a_prefix_costs_a_request_for_each_image(photos, tmp_path, bucket, s3_admin, faulty_network):
+    """The listing says what each is: nothing more is asked of the server."""
+    for path in sorted(photos.rglob("*.*")):
+        s3_admin.upload_file(str(path), bucket, f"photos/{path.relative_to(photos).as_posix()}")
+    pins = ObjectPins()
+    load(f"s3://{bucket}/photos/", tmp_path / "1", pins)
+    assert len(pins.read) > 5
+    assert faulty_network.counts.total() == len(pins.read) + 1
+
+
 @given(st.integers(1, 60), st.integers(1, 60), st.sampled_from([1, 3, 4]), st.sampled_from(["png", "jpg"]))
 def test_headers_say_what_decoders_find(encode, height, width, channels, kind):
     """Size and channels are known from the first bytes, whatever wrote the file."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from job.errors import LockedError, StateConflictError
-from job.layout import INPUTS, LEASE, SPEC, RunLayout, trial_record
+from job.layout import INPUT_OBJECTS, INPUTS, LEASE, SPEC, RunLayout, trial_record
 from job.lease import RunLease
 from job.logs import configure
 from job.publish import Publication
@@ -374,3 +374,37 @@ def test_variations_of_the_best_have_a_folder_of_their_own(start):
     again = start()
     assert set(again.trial_records()) == {"h0-b2-i000-r0", "s-units-0"}
     assert {"trials/h0-b2-i000-r0.json", "sensitivity/s-units-0.json"} <= again.publication.artifacts.keys()
+
+
+def test_inputs_of_many_objects_stay_small(start):
+    """The data's objects are listed apart from 1,001 on, and known to the next start; the user's code is not."""
+    objects = {f"source/{n:05d}.png": SourceObject(location=f"s3://b/{n}", size=n, etag="e") for n in range(1001)}
+    code = {"model.source": SourceObject(location="model.py", size=1, sha256="c0de")}
+    first = start()
+    first.pin_inputs(inputs_of(objects=objects | code))
+    assert stored(first, INPUTS)["objects"].keys() == code.keys()
+    assert len(first.publication.store.get(first.publication.layout.key(INPUTS)).data) < 4000
+    assert INPUT_OBJECTS in first.publication.artifacts
+    again = start()
+    assert again.pinned_inputs().objects == objects | code
+    again.pin_inputs(inputs_of(objects=objects | code))
+    assert again.publication.artifacts == first.publication.artifacts
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"{}", b'{"source/a": 1}'], ids=["gone", "empty", "other", "broken"])
+def test_a_list_of_objects_that_is_damaged_pins_none(start, capsys, damage):
+    """The data's fingerprint still tells whether they are the same: it is warned of, and goes on."""
+    objects = {f"source/{n:05d}.png": SourceObject(location=f"s3://b/{n}", size=n) for n in range(1001)}
+    state = start()
+    state.pin_inputs(inputs_of(objects=objects))
+    key = state.publication.layout.key(INPUT_OBJECTS)
+    if damage is None:
+        state.publication.store.delete(key)
+    else:
+        state.publication.store.put(key, damage)
+    configure("info")
+    assert start().pinned_inputs().objects == {}
+    assert [event["event"] for event in warnings_of(capsys)] == [
+        "list of the data's objects gone or damaged; all that are there now are read"
+    ]
+    start().pin_inputs(inputs_of(objects=objects))
