@@ -132,8 +132,8 @@ def test_in_a_bucket_a_dead_holder_is_watched_and_taken_over(started, job, bucke
     """Where no lock can tell, a start waits for a heartbeat that does not come, and then goes on."""
     output = f"s3://{bucket}/tuning"
     # Long enough that the holder is still at it while the other looks.
-    slow = ("--set", "search.algorithm=random", "--set", "search.max_trials=6", "--set", "space.batch_size=1")
-    arguments = (*QUICK, *slow, "--set", "search.max_epochs=30", "--run-id", "r1", "--output", output)
+    slow = ("--set", "search.algorithm=random", "--set", "search.max_trials=3", "--set", "space.batch_size=1")
+    arguments = (*QUICK, *slow, "--set", "search.max_epochs=12", "--run-id", "r1", "--output", output)
     with started(*arguments, environment=s3_environment, until="trial completed") as first:
         live = job("run", *arguments, environment=s3_environment)
         assert live.code == 75

@@ -258,7 +258,7 @@ def test_an_outage_does_not_lose_the_lease(newcomer, store):
 
 
 def test_who_waits_for_a_heartbeat_has_it_sent_again(newcomer):
-    """Each asks once only, so that a hanging answer costs seconds; the check as a whole rides through a short outage."""
+    """Each asks once, so that a hanging answer costs seconds; the check as a whole rides through a short outage."""
     lease = newcomer()
     lease.acquire()
     lease.link.down = True
