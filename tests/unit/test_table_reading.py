@@ -265,3 +265,23 @@ def test_a_prefix_is_read_as_the_run_first_saw_it(tmp_path, bucket, s3_admin):
     s3_admin.delete_object(Bucket=bucket, Key="table/b.csv")
     with pytest.raises(DataError, match=r"b\.csv: there is no such object any more"):
         source_files(url, pins=ObjectPins(first.read), **arguments)
+
+
+def test_a_table_of_thousands_of_columns_is_refused_unless_some_are_named(tmp_path):
+    """Each feature is an input of the published model, and TensorFlow takes an hour over 5,000 of them."""
+    wide = {f"c{number}": np.zeros(3, "float32") for number in range(5000)}
+    pq.write_table(pa.table({**wide, "y": np.arange(3)}), tmp_path / "wide.parquet")
+    table = table_of(tmp_path / "wide.parquet", "parquet")
+    with pytest.raises(DataError, match=r"wide.parquet: 5000 columns to predict 'y' from; .*at most 2000") as caught:
+        raw_of(table, tmp_path, target="y")
+    assert "data.features" in caught.value.advice
+    assert len(raw_of(table, tmp_path, target="y", features=["c7", "c4000"]).columns) == 2
+
+
+def test_a_wide_table_names_some_of_its_columns(tmp_path):
+    """A message is for people."""
+    header = ",".join(f"c{number}" for number in range(5000))
+    table = table_of(write(tmp_path / "t.csv", f"{header}\n{header}\n"))
+    with pytest.raises(DataError, match="nowhere") as caught:
+        raw_of(table, tmp_path, target="nowhere")
+    assert caught.value.advice.endswith("c99 and 4900 more.")

@@ -76,6 +76,12 @@ class Roles:
         return tuple(dict.fromkeys([*self.features, *(name for name in others if name is not None)]))
 
 
+# TensorFlow takes minutes over a graph of so many inputs, and an hour over one of some times as many.
+MOST_FEATURES = 2000
+# Of a table's columns in a message.
+_NAMED = 100
+
+
 def roles_of(spec: DataSpec, header: tuple[str, ...], shown: str) -> Roles:
     """What the columns of a table are for.
 
@@ -89,7 +95,8 @@ def roles_of(spec: DataSpec, header: tuple[str, ...], shown: str) -> Roles:
     """
     problems = [f"data.{'.'.join(map(str, path[1:]))}: {message}" for path, message in unknown_columns(spec, header)]
     if problems:
-        raise DataError(f"{shown}: {'; '.join(problems)}", advice=f"It has {', '.join(header)}.")
+        more = f" and {len(header) - _NAMED} more" if len(header) > _NAMED else ""
+        raise DataError(f"{shown}: {'; '.join(problems)}", advice=f"It has {', '.join(header[:_NAMED])}{more}.")
     if spec.target is None:
         raise DataError(f"{shown}: data.target must name the column to predict")
     # Where a split goes by time or group, that column says little of rows to come, unless it is asked for.
@@ -98,4 +105,10 @@ def roles_of(spec: DataSpec, header: tuple[str, ...], shown: str) -> Roles:
     if not chosen:
         raise DataError(f"{shown}: no column is left to predict {spec.target!r} from")
     features = tuple(name for name in header if name in chosen)
+    if len(features) > MOST_FEATURES:
+        raise DataError(
+            f"{shown}: {len(features)} columns to predict {spec.target!r} from; a model takes at most {MOST_FEATURES}, "
+            "because each is an input of its own",
+            advice="name those that matter in data.features, or give numbers as one array (docs/data.md, .npz)",
+        )
     return Roles(features, spec.target, spec.weight, spec.group, spec.time)
