@@ -8,11 +8,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from multiprocessing.connection import wait
 from pathlib import Path
 
 _STANDARD_INPUT = 0
+# What reads files is given so long, and a second for so many bytes: far more than any disk needs.
+_READING_SECONDS = 600.0
+_READING_BYTES = 2**20
 
 
 def run_module(
@@ -53,6 +56,11 @@ def run_module(
         finally:
             # Also where a signal ends the wait.
             process.kill()
+
+
+def reading_patience(files: Iterable[Path]) -> float:
+    """Return after how many seconds a child that reads these files has to be taken for hanging."""
+    return _READING_SECONDS + sum(file.stat().st_size for file in files) / _READING_BYTES
 
 
 def end_with_parent() -> None:

@@ -6,7 +6,6 @@ with a permanent failure; folders that nobody came back to are removed after som
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from job.disk import clear_disk_errors, disk_full, is_disk_full
 from job.errors import AccessError, JobError, LockedError
+from job.file_lock import open_locked, unlock
 from job.logs import get_logger
 
 DEFAULT_FOLDER = "tuning-job"
@@ -129,9 +129,7 @@ def claim_scratch(root: Path, run_url: str, *, patience: float = _PATIENCE_SECON
             os.utime(lock)
         else:
             shutil.rmtree(folder, ignore_errors=True)
-        # Closing is not enough where a child was forked meanwhile: it would hold a copy of the lock.
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        os.close(lock)
+        unlock(lock)
 
 
 def _lock(folder: Path, deadline: float) -> int:
@@ -141,8 +139,9 @@ def _lock(folder: Path, deadline: float) -> int:
         with suppress(FileNotFoundError):  # removed by its last holder meanwhile
             if folder.stat().st_uid != os.getuid():
                 raise PermissionError(errno.EPERM, "it belongs to another user")
-            descriptor = _try_lock(folder)
+            descriptor = open_locked(folder / _LOCK, 0o600)
             if descriptor is not None:
+                os.utime(descriptor)
                 return descriptor
         if time.monotonic() > deadline:
             raise LockedError(
@@ -150,24 +149,6 @@ def _lock(folder: Path, deadline: float) -> int:
                 advice="wait for its end, or give this job a run id of its own",
             )
         time.sleep(_POLL_SECONDS)
-
-
-def _try_lock(folder: Path) -> int | None:
-    path = folder / _LOCK
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The file that was opened may have been removed before it was locked.
-        if path.stat().st_ino == os.fstat(descriptor).st_ino:
-            os.utime(descriptor)
-            return descriptor
-    except BlockingIOError:
-        pass
-    except BaseException:
-        os.close(descriptor)
-        raise
-    os.close(descriptor)
-    return None
 
 
 def _remove_remade(folder: Path) -> None:
@@ -182,13 +163,14 @@ def _remove_stale(root: Path) -> None:
         with suppress(OSError):
             if not _NAME.fullmatch(folder.name) or time.time() - lock.stat().st_mtime < STALE_SECONDS:
                 continue
-            descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = open_locked(lock, 0o600)
+            if descriptor is None:
+                continue
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
                 get_logger().info("old scratch folder removed", folder=str(folder))
             finally:
-                os.close(descriptor)
+                unlock(descriptor)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from job.child_process import end_with_parent, last_words, run_module
+from job.child_process import end_with_parent, last_words, reading_patience, run_module
 from job.data.arrays import write_array
 from job.data.image_headers import DEEP_BITS, read_image_header
 from job.errors import DataError
@@ -104,7 +104,10 @@ def decode_images(  # noqa: PLR0913 - what is decoded, into what, and where
     (folder / _REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
     answer, output = folder / _ANSWER, folder / _OUTPUT
     answer.unlink(missing_ok=True)
-    code = run_module("job.data.image_decoding", folder, output=output, environment=DECODING_ENVIRONMENT)
+    patience = reading_patience(file for array in arrays for file in array.files)
+    code = run_module(
+        "job.data.image_decoding", folder, output=output, environment=DECODING_ENVIRONMENT, timeout=patience
+    )
     if code != 0 or not answer.exists():
         raise DataError(f"decoding images ended with {code}: {last_words(output)}")
     return DecodedImages.model_validate_json(answer.read_bytes())

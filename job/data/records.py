@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from job.child_process import last_words, run_module
+from job.child_process import last_words, reading_patience, run_module
 from job.data.arrays import SourceArray, map_array
 from job.data.image_decoding import DECODING_ENVIRONMENT
 from job.data.pins import ObjectPins
@@ -75,7 +75,10 @@ def _parse(spec: DataSpec, splits: dict[str, tuple[SourceFile, ...]], folder: Pa
     (folder / REQUEST).write_text(request_for(spec, splits, folder).model_dump_json(), encoding="utf-8")
     answer, output = folder / ANSWER, folder / OUTPUT
     answer.unlink(missing_ok=True)
-    code = run_module("job.data.record_parsing", folder, output=output, environment=DECODING_ENVIRONMENT)
+    patience = reading_patience(file.path for files in splits.values() for file in files)
+    code = run_module(
+        "job.data.record_parsing", folder, output=output, environment=DECODING_ENVIRONMENT, timeout=patience
+    )
     if not answer.exists():
         raise DataError(f"reading TFRecord files ended with {code}: {last_words(output)}")
     found = ParsingAnswer.model_validate_json(answer.read_bytes())

@@ -7,7 +7,6 @@ machines where the file system shares its locks (NFS 4 does).
 """
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from job.errors import AccessError, JobError, ObjectNotFoundError, PreconditionFailedError, StoreError
+from job.file_lock import lock_within, unlock
 from job.store.files import (
     COPY_BYTES,
     HashingReader,
@@ -29,6 +29,7 @@ from job.store.keys import RESERVED_PREFIX, check_folder, check_key, check_prefi
 from job.store.protocol import ListedObject, ObjectInfo, StoredFile, StoredObject
 
 _LOCK_NAME = f"{RESERVED_PREFIX}lock"
+_LOCK_SECONDS = 30.0
 
 # What opening a path raises where no object has this key: nothing there, a file above it, or a folder.
 _NO_OBJECT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -199,15 +200,16 @@ class LocalStore:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        descriptor = os.open(self._root / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        path = self._root / _LOCK_NAME
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if not lock_within(descriptor, _LOCK_SECONDS):
+            os.close(descriptor)
+            # Everybody holds it for the moment of a rename: a stopped process, or a machine that is away.
+            raise StoreError(f"{path} is held by another process for over {_LOCK_SECONDS:.0f} s")
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
-            # Closing is not enough: a child forked meanwhile would hold a copy of the descriptor, and with it
-            # the lock, for its whole life.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            os.close(descriptor)
+            unlock(descriptor)
 
     def _walk(
         self, folder: Path, folder_key: str, prefix: str, above: frozenset[tuple[int, int]]

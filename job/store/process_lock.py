@@ -7,11 +7,11 @@ that is the same file under the same kernel, is gone.
 """
 
 import contextlib
-import fcntl
 import os
 import uuid
 from pathlib import Path
 
+from job.file_lock import open_locked, unlock
 from job.store.keys import RESERVED_PREFIX
 from job.store.local import LocalStore
 from job.store.protocol import ObjectStore
@@ -53,32 +53,14 @@ class ProcessLock:
             OSError: the folder cannot be written, or its file system has no locks.
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                locked = os.fstat(descriptor)
-                is_current = self._is_at_path(locked)
-            except BlockingIOError:
-                os.close(descriptor)
-                return False
-            except BaseException:
-                os.close(descriptor)
-                raise
-            if is_current:
-                break
-            # Somebody removed the folder between opening and locking: this lock is nobody else's any more.
-            os.close(descriptor)
+        descriptor = open_locked(self._path, 0o666)
+        if descriptor is None:
+            return False
         self._descriptor = descriptor
         _held.add(descriptor)
+        locked = os.fstat(descriptor)
         self.identity = f"{_boot_id()}:{locked.st_dev}:{locked.st_ino}"
         return True
-
-    def _is_at_path(self, locked: os.stat_result) -> bool:
-        try:
-            return os.path.samestat(locked, self._path.stat())
-        except FileNotFoundError:
-            return False
 
     def release(self) -> None:
         """Let go, if it is held."""
@@ -86,8 +68,7 @@ class ProcessLock:
         if descriptor is None:
             return
         _held.discard(descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        unlock(descriptor)
 
 
 def process_lock(store: ObjectStore, prefix: str) -> ProcessLock | None:

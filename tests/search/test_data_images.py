@@ -288,6 +288,13 @@ def test_a_prefix_is_fetched_and_pinned(photos, loaded, tmp_path, bucket, s3_adm
     assert load(url, tmp_path / "3", ObjectPins(pins.read)).fingerprint == first.fingerprint
 
 
+def test_a_decoder_that_hangs_is_not_waited_for(photos, tmp_path, monkeypatch):
+    """Some file systems answer nothing at all: the job says so instead of waiting with them."""
+    monkeypatch.setattr("job.data.image_decoding.reading_patience", lambda _: 0.01)
+    with pytest.raises(DataError, match="decoding images ended with no answer in time"):
+        load(photos, tmp_path)
+
+
 def test_a_prefix_costs_a_request_for_each_image(photos, tmp_path, bucket, s3_admin, faulty_network):
     """The listing says what each is: nothing more is asked of the server."""
     for path in sorted(photos.rglob("*.*")):

@@ -129,6 +129,13 @@ def test_numbers_are_joined_to_a_row(shards, tmp_path):
     assert sorted_rows(all_rows(dataset)) == sorted_rows(expected)
 
 
+def test_a_reader_that_hangs_is_not_waited_for(shards, tmp_path, monkeypatch):
+    """Some file systems answer nothing at all: the job says so instead of waiting with them."""
+    monkeypatch.setattr("job.data.records.reading_patience", lambda _: 0.01)
+    with pytest.raises(DataError, match="reading TFRecord files ended with no answer in time"):
+        load(shards, tmp_path)
+
+
 def test_a_record_that_is_wrong_ends_the_data_stage(tf, example, tmp_path):
     """What the parsing process finds is a DataError in the job's own words."""
     path = tmp_path / "rows.tfrecord"

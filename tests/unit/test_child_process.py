@@ -8,7 +8,7 @@ import time
 
 import psutil
 
-from job.child_process import last_words, run_module
+from job.child_process import last_words, reading_patience, run_module
 
 SLEEPER = """
 import os, pathlib, sys, time
@@ -55,3 +55,10 @@ def test_an_end_in_words(tmp_path, monkeypatch):
     assert last_words(output) == "it is broken"
     assert run_module("sleeper", tmp_path / "pid", output=output, timeout=0.1) == "no answer in time"
     assert last_words(output) == "it said nothing"
+
+
+def test_who_reads_files_is_given_time_for_their_bytes(tmp_path):
+    """Ten minutes, and a second for each MiB."""
+    (tmp_path / "file").write_bytes(bytes(3 * 2**20))
+    assert reading_patience([]) == 600.0
+    assert reading_patience([tmp_path / "file"] * 2) == 606.0
