@@ -28,7 +28,7 @@ def available_resources(environ: Mapping[str, str] = os.environ) -> Resources:
     Args:
         environ: `CUDA_VISIBLE_DEVICES` is looked at, as CUDA does.
     """
-    from loky import cpu_count  # noqa: PLC0415 - `plan` pays for it, `--help` does not
+    from joblib import cpu_count  # noqa: PLC0415 - `plan` pays for it, `--help` does not
 
     return Resources(cores=int(cpu_count()), memory=memory_limit(), gpus=visible_gpus(environ))
 
