@@ -23,8 +23,8 @@ from job.logs import get_logger
 # Enough for hundreds of trials that end during an outage; a waiting upload takes about a kilobyte of memory.
 CAPACITY = 1000
 _THREADS = 4
-_FIRST_PAUSE_SECONDS = 0.5
-_LONGEST_PAUSE_SECONDS = 30.0
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 30.0
 # A thread that is in the middle of a request cannot be interrupted; so long an orderly end waits for it.
 _CLOSE_SECONDS = 1.0
 
@@ -46,7 +46,7 @@ def through_outage(
         Exception: whatever else `action` raises, at once.
     """
     failing_since: float | None = None
-    seconds = _FIRST_PAUSE_SECONDS
+    seconds = FIRST_PAUSE_SECONDS
     while True:
         try:
             action()
@@ -65,7 +65,7 @@ def through_outage(
                 time.sleep(min(seconds, remaining))
             elif pause(min(seconds, remaining)):
                 raise
-            seconds = min(2 * seconds, _LONGEST_PAUSE_SECONDS)
+            seconds = min(2 * seconds, LONGEST_PAUSE_SECONDS)
         else:
             if failing_since is not None:
                 get_logger().info("store answers again", seconds=round(time.monotonic() - failing_since, 1))

@@ -53,7 +53,7 @@ MAX_PUT_BYTES = 5 * 2**30
 
 # How often a read begins anew: botocore retries requests, but not an answer whose body broke off half-way,
 # nor a large object that was replaced while its parts were read.
-_READ_ATTEMPTS = 5
+READ_ATTEMPTS = 5
 _BROKEN_BODIES = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 # The name under which a conditional write leaves its own mark in the object's metadata.
@@ -98,7 +98,7 @@ class S3Store:
         """See ObjectStore."""
         target = self._target(key)
         with self._clear_errors("read", key):
-            for _ in range(_READ_ATTEMPTS - 1):
+            for _ in range(READ_ATTEMPTS - 1):
                 answer = self._client.get_object(**target)
                 with suppress(*_BROKEN_BODIES):
                     return read_body(answer, self._url_of(key))
@@ -110,7 +110,7 @@ class S3Store:
         wanted = {} if version is None else {"VersionId": version}
         with self._clear_errors("read", key):
             try:
-                for _ in range(_READ_ATTEMPTS - 1):
+                for _ in range(READ_ATTEMPTS - 1):
                     with suppress(S3DownloadFailedError):
                         return self._download(target, path, wanted)
                 return self._download(target, path, wanted)

@@ -174,7 +174,7 @@ def test_options_apply_to_every_kind_of_write(bucket, s3_admin, tmp_path):
     """Encryption, tags and storage class are on every object, however it was written, multipart included."""
     source = tmp_path / "source"
     source.write_bytes(LARGE)
-    tags = {"team": "vision & sound", "purpose": "a=b"}
+    tags = {"team": "vision + sound", "purpose": "a=b"}
     options = StorageOptions(encryption="sse-s3", tags=tags, storage_class="STANDARD_IA")
     store = open_store(f"s3://{bucket}", options)
 
