@@ -127,6 +127,6 @@ def test_a_run_of_the_future_is_older_than_the_next_one(tmp_path, clean_environm
         with RunProcess(environment | clock | {"JOB_RUN_ID": run_id}) as start:
             assert start.finish() == 0, start.story()
     assert json.loads((tmp_path / "apart/latest.json").read_bytes())["run_id"] == "now"
-    assert main(["prune", str(tmp_path), "--keep", "1"], {}) == 0
+    assert main(["prune", str(tmp_path / "apart"), "--keep", "1"], {}) == 0
     assert [path.name for path in (tmp_path / "apart/runs").iterdir()] == ["now"]
     assert main(["verify", str(tmp_path / "apart")], {}) == 0
