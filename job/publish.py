@@ -151,7 +151,8 @@ class Publication:
         """Write the manifest, and with it declare the run complete; then move the pointer.
 
         Returns:
-            Whether it was this manifest; False where another process has published the run from the same spec.
+            Whether it was this manifest, now or before; False where another process has published the run from the
+            same spec.
 
         Raises:
             StateConflictError: the run was published from another spec meanwhile.
@@ -171,7 +172,8 @@ class Publication:
                     advice="nothing is lost: the published run stands",
                 ) from error
             self.settle(published)
-            return False
+            # An attempt before this one may have got as far as that.
+            return published.to_json() == manifest.to_json()
         self._follow_up(manifest)
         return True
 

@@ -37,6 +37,10 @@ _OTHERS = (
 )
 
 
+# Resized, each pixel takes 16 bytes of memory for a moment; the largest cameras' images have 150 million.
+MOST_PIXELS = 200_000_000
+
+
 class NoImageError(ValueError):
     """Bytes that begin as no PNG or JPEG file does."""
 
@@ -151,4 +155,7 @@ def _next_marker(file: BinaryIO) -> int:
 def _checked(header: ImageHeader) -> ImageHeader:
     if not header.height or not header.width:
         raise NoImageError("its header says that it has no pixels")
+    if header.height * header.width > MOST_PIXELS:
+        size = f"{header.height} x {header.width}"
+        raise NoImageError(f"it has {size} pixels, more than the {MOST_PIXELS:,} that are read of an image")
     return header

@@ -68,7 +68,8 @@ class ObjectPins:
             self.read[field] = _fetch_small(location, store, key, path)
         else:
             self.read[field] = _fetch_newest(location, store, key, path)
-        if listed is not None and self.read[field].etag != listed.etag and _was_replaced(store, listed):
+        is_other = listed is not None and listed.etag not in {None, self.read[field].etag}
+        if listed is not None and is_other and _was_replaced(store, listed):
             raise _changing(location)
 
     def _fetch_pinned(self, field: str, location: str, store: ObjectStore, key: str, path: Path) -> bool:

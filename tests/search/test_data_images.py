@@ -295,6 +295,16 @@ def test_a_decoder_that_hangs_is_not_waited_for(photos, tmp_path, monkeypatch):
         load(photos, tmp_path)
 
 
+def test_an_image_that_would_fill_the_memory_is_refused_by_its_header(tmp_path):
+    """30,000 x 30,000 pixels in a small file: no decoder is asked, and the reason is the true one."""
+    for name, height in (("a/huge.png", 30_000), ("b/small.png", 30)):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">IIBBBBB", 30_000, height, 8, 2, 0, 0, 0))
+    with pytest.raises(DataError, match=r"huge\.png \(it has 30000 x 30000 pixels, more than the 200,000,000 that"):
+        load(tmp_path / "photos", tmp_path / "scratch")
+
+
 def test_a_prefix_costs_a_request_for_each_image(photos, tmp_path, bucket, s3_admin, faulty_network):
     """The listing says what each is: nothing more is asked of the server."""
     for path in sorted(photos.rglob("*.*")):

@@ -265,6 +265,27 @@ def test_what_a_kill_after_the_manifest_left_undone_is_done_later(store):
     assert store.written == before
 
 
+def test_a_store_that_fails_after_the_manifest_is_tried_again(tmp_path):
+    """The second attempt finds its own manifest, moves the pointer, and says that this start has published."""
+
+    class FailingOnce(Journal):
+        fails = True
+
+        def delete(self, key):
+            if self.fails:
+                self.fails = False
+                raise StoreError("no answer")
+            super().delete(key)
+
+    store = FailingOnce(tmp_path)
+    publication = publication_of(store)
+    manifest = manifest_of(publication)
+    with pytest.raises(StoreError):
+        publication.finish(manifest)
+    assert publication.finish(manifest)
+    assert pointer_in(store).run_id == "one"
+
+
 def test_no_manifest_is_no_published_run(store):
     """A run without a manifest is not published, whatever else it has written."""
     publication = publication_of(store)
@@ -447,7 +468,7 @@ def test_a_manifest_that_was_replaced_at_once_is_noticed(store, monkeypatch):
     def overtaken(key, data):
         put(key, data)
         if key.endswith(MANIFEST):
-            put(key, manifest_of(second).to_json() + b"\n")
+            put(key, manifest_of(second, minutes=1).to_json())
 
     monkeypatch.setattr(store, "put", overtaken)
     assert not first.finish(manifest_of(first))
