@@ -28,7 +28,8 @@ def available_resources(environ: Mapping[str, str] = os.environ) -> Resources:
     Args:
         environ: `CUDA_VISIBLE_DEVICES` is looked at, as CUDA does.
     """
-    from joblib import cpu_count  # noqa: PLC0415 - `plan` pays for it, `--help` does not
+    # Not from joblib, which has it too: that imports NumPy, for which `plan` need not wait.
+    from loky import cpu_count  # noqa: PLC0415 - `plan` pays for it, `--help` does not
 
     return Resources(cores=int(cpu_count()), memory=memory_limit(), gpus=visible_gpus(environ))
 
