@@ -269,7 +269,7 @@ class LocalStore:
         if isinstance(error, FileExistsError | NotADirectoryError):
             return self._root_refusal() or StoreError(f"{failure}: a folder on its way is a file")
         if isinstance(error, IsADirectoryError):
-            return StoreError(f"{failure}: it is a folder")
+            return AccessError(f"{failure}: it is a folder", advice="Move it away: an object has that name.")
         return StoreError(f"{failure}: {reason}")
 
 

@@ -188,7 +188,8 @@ def test_the_next_start_gives_the_right_answer_or_refuses(made, state, kind, dam
         {"JOB_SPEC": made.spec(), "JOB_RUN_ID": "one", "JOB_SCRATCH": str(tmp_path), "PATH": os.environ["PATH"]},
     )
     said = capfd.readouterr()
-    assert code in REFUSALS | {0}, said.out[-3000:] + said.err
+    # A folder where an object should be cannot be written, and trying again does not help.
+    assert code in REFUSALS | {0} | ({15} if damage == "a folder" else set()), said.out[-3000:] + said.err
     assert "Traceback" not in said.out + said.err
     if code != 0:
         return

@@ -307,7 +307,7 @@ def test_a_key_below_an_object_is_refused(local_store):
     with pytest.raises(StoreError, match="a folder on its way is a file"):
         local_store.put("a/b", b"")
     for write in (local_store.put, local_store.put_if_absent):
-        with pytest.raises(StoreError, match="it is a folder"):
+        with pytest.raises(AccessError, match="it is a folder"):
             write("c", b"")
     assert [entry.key for entry in local_store.list()] == ["a", "c/d"]
 
