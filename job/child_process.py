@@ -60,7 +60,8 @@ def run_module(
 
 def reading_patience(files: Iterable[Path]) -> float:
     """Return after how many seconds a child that reads these files has to be taken for hanging."""
-    return _READING_SECONDS + sum(file.stat().st_size for file in files) / _READING_BYTES
+    # One that is gone by now is the child's to tell.
+    return _READING_SECONDS + sum(file.stat().st_size for file in files if file.exists()) / _READING_BYTES
 
 
 def end_with_parent() -> None:

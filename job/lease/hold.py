@@ -137,18 +137,21 @@ class RunLease:
 
     def _make_sure(self, is_sure: Callable[[], bool]) -> None:
         """Send heartbeats until one makes sure: each asks once only, and waits for seconds."""
-        attempts = 0
-        while self._lost is None and not is_sure():
+        failure = StoreError(f"the lease of run {self._run_id} could not be confirmed in time")
+        for _ in range(self._timing.attempts):
+            self.raise_if_lost()
+            if is_sure():
+                return
             if self._is_given_back:
                 raise LockedError(f"run {self._run_id} is not this process's any more: it has given its lease back")
-            attempts += 1
             try:
                 self.beat(self._memory(), unless=is_sure)
-            except StoreError:
-                if attempts == self._timing.attempts:
-                    raise
+            except StoreError as error:
+                failure = error
                 self._sleep(self._timing.look)
         self.raise_if_lost()
+        if not is_sure():
+            raise failure
 
     def acquire(self) -> None:
         """Become the run's only holder, and stay it by a thread that renews the lease.

@@ -202,11 +202,10 @@ class LocalStore:
     def _lock(self) -> Iterator[None]:
         path = self._root / _LOCK_NAME
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        if not lock_within(descriptor, _LOCK_SECONDS):
-            os.close(descriptor)
-            # Everybody holds it for the moment of a rename: a stopped process, or a machine that is away.
-            raise StoreError(f"{path} is held by another process for over {_LOCK_SECONDS:.0f} s")
         try:
+            if not lock_within(descriptor, _LOCK_SECONDS):
+                # Everybody holds it for the moment of a rename: a stopped process, or a machine that is away.
+                raise StoreError(f"{path} is held by another process for over {_LOCK_SECONDS:.0f} s")
             yield
         finally:
             unlock(descriptor)

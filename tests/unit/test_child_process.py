@@ -61,4 +61,4 @@ def test_who_reads_files_is_given_time_for_their_bytes(tmp_path):
     """Ten minutes, and a second for each MiB."""
     (tmp_path / "file").write_bytes(bytes(3 * 2**20))
     assert reading_patience([]) == 600.0
-    assert reading_patience([tmp_path / "file"] * 2) == 606.0
+    assert reading_patience([tmp_path / "file"] * 2 + [tmp_path / "gone"]) == 606.0

@@ -268,6 +268,22 @@ def test_who_waits_for_a_heartbeat_has_it_sent_again(newcomer):
     assert len(lease.time.sleeps) == before + 3
 
 
+def test_a_store_too_slow_to_confirm_a_lease_is_not_asked_for_ever(newcomer, monkeypatch):
+    """Where each answer takes longer than it is trusted for, the check ends as in an outage."""
+    lease = newcomer()
+    lease.acquire()
+    write = lease.link.replace_if_match
+
+    def slowly(key, data, etag):
+        write(key, data, etag)
+        lease.time.now += 60
+
+    monkeypatch.setattr(lease.link, "replace_if_match", slowly)
+    lease.time.now += 60
+    with pytest.raises(StoreError, match="could not be confirmed in time"):
+        lease.check()
+
+
 def test_a_given_back_lease_is_nobodys(newcomer):
     """What is still written by a straggling thread after its trust has ended is refused, without a wait."""
     lease = newcomer()

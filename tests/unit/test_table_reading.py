@@ -268,7 +268,7 @@ def test_a_prefix_is_read_as_the_run_first_saw_it(tmp_path, bucket, s3_admin):
 
 
 def test_a_table_of_thousands_of_columns_is_refused_unless_some_are_named(tmp_path):
-    """Each feature is an input of the published model, and TensorFlow takes an hour over 5,000 of them."""
+    """Each feature is an input of the published model, and TensorFlow takes many minutes over 5,000."""
     wide = {f"c{number}": np.zeros(3, "float32") for number in range(5000)}
     pq.write_table(pa.table({**wide, "y": np.arange(3)}), tmp_path / "wide.parquet")
     table = table_of(tmp_path / "wide.parquet", "parquet")
